@@ -1,0 +1,15 @@
+// Command rexec runs commands on a host where rexecd runs.
+package main
+
+import (
+	"context"
+	"os"
+)
+
+// version is set by the build.
+var version = "devel" //nolint:gochecknoglobals // the linker can set nothing else
+
+func main() {
+	p := &program{in: os.Stdin, out: os.Stdout, err: os.Stderr}
+	os.Exit(p.run(context.Background(), os.Args[1:]))
+}

@@ -1,0 +1,249 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"rexec/internal/proto"
+)
+
+const usage = `Usage:
+  rexec [options] [user@]host[:port] [options] [command...]
+  rexec enroll [TOKEN]      store the key of a token; without TOKEN it is read
+                            from stdin, where no process list can show it
+
+With a command: runs it with the account's shell, and ends as it ends.
+Without one: a prompt at a terminal, else stdin is a script for the shell.
+
+Options:
+  -c COMMAND        the command, instead of words after the host
+  -p PORT           port; default 8000
+  -l USER           the account you expect; the key decides which it is
+  -i NAME           use the enrolled key NAME
+  -n                stdin is empty
+  -N                hold the connection and run nothing
+  -q                no messages of rexec's own but errors
+  -v                tell what happens on the way
+      --argv        run the words as they are, without a shell
+      --timeout T   end the command after T (10, 90s, 1h30m): exit code 124
+      --id NAME     name the execution: it runs at most once, however often asked
+      --env N[=V]   set a variable there, by default to its value here
+      --dir DIR     working directory there
+      --on-disconnect grace|kill|keep
+                    what happens when this side vanishes; default grace: it may
+                    come back for a minute
+      --json        write the outcome as one line of JSON to stderr
+      --status-fd N write it to file descriptor N instead
+  -V, --version     print the version
+  -h, --help        print this
+
+Exit code: the command's own; 128+n if signal n ended it; 124 timeout; 126 and
+127 if it cannot be executed or is not found; 255 if rexec could not tell, with
+the reason on stderr.
+
+Examples:
+  rexec db1 uptime
+  seq 2000000 | rexec db1:8000 'sort -R | head'
+  rexec --argv db1 touch 'a file; with $trange name'
+`
+
+// defaultPort is where rexecd listens.
+const defaultPort = 8000
+
+// options are what the command line says.
+type options struct {
+	command      first
+	port         first
+	user         first
+	key          first
+	noStdin      bool
+	hold         bool
+	quiet        bool
+	verbose      int
+	argv         bool
+	timeout      time.Duration
+	id           string
+	env          []string
+	dir          string
+	onDisconnect proto.Disconnect
+	json         bool
+	statusFD     int
+	version      bool
+	help         bool
+
+	destination string
+	words       []string
+}
+
+// first is a string option of which the first value given counts, as in ssh.
+type first struct {
+	value string
+	set   bool
+}
+
+func (f *first) String() string { return f.value }
+func (*first) Type() string     { return "string" }
+func (f *first) Set(s string) error {
+	if !f.set {
+		f.value, f.set = s, true
+	}
+	return nil
+}
+
+// span is a time limit: seconds, or a number with units.
+type span struct{ d *time.Duration }
+
+func (s span) String() string { return s.d.String() }
+func (span) Type() string     { return "duration" }
+func (s span) Set(text string) error {
+	d, err := time.ParseDuration(text)
+	if n, numErr := strconv.ParseFloat(text, 64); numErr == nil {
+		d, err = time.Duration(n*float64(time.Second)), nil
+	}
+	if err != nil || d < time.Millisecond {
+		return errors.New("want a time such as 10, 90s or 1h30m")
+	}
+	*s.d = d
+	return nil
+}
+
+// disconnect is the choice of --on-disconnect.
+type disconnect struct{ d *proto.Disconnect }
+
+func (disconnect) String() string { return "" }
+func (disconnect) Type() string   { return "string" }
+func (v disconnect) Set(text string) error {
+	choices := map[string]proto.Disconnect{
+		"grace": proto.DisconnectGrace, "kill": proto.DisconnectKill, "keep": proto.DisconnectKeep,
+	}
+	d, ok := choices[text]
+	if !ok {
+		return errors.New("want grace, kill or keep")
+	}
+	*v.d = d
+	return nil
+}
+
+// usageError is a mistake in the command line.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+func misuse(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
+// parseOptions reads the command line the way ssh does: options, the destination, options again, and
+// from the first word that is none on the command. A "--" ends options; before the destination it
+// also prevents the second scan.
+func parseOptions(args []string) (*options, error) {
+	o := &options{statusFD: -1}
+	rest, dashed, err := o.scan(args)
+	if err != nil || o.help || o.version {
+		return o, err
+	}
+	if len(rest) == 0 {
+		return o, misuse("no host given")
+	}
+	o.destination, rest = rest[0], rest[1:]
+	if !dashed {
+		if rest, _, err = o.scan(rest); err != nil || o.help || o.version {
+			return o, err
+		}
+	}
+	o.words = rest
+	return o, o.check()
+}
+
+// scan parses options up to the first word, and says whether "--" ended them.
+func (o *options) scan(args []string) (rest []string, dashed bool, err error) {
+	set := pflag.NewFlagSet("rexec", pflag.ContinueOnError)
+	set.SetInterspersed(false)
+	set.SetOutput(io.Discard)
+	set.VarP(&o.command, "command", "c", "")
+	set.VarP(&o.port, "port", "p", "")
+	set.VarP(&o.user, "login", "l", "")
+	set.VarP(&o.key, "identity", "i", "")
+	set.BoolVarP(&o.noStdin, "no-stdin", "n", o.noStdin, "")
+	set.BoolVarP(&o.hold, "hold", "N", o.hold, "")
+	set.BoolVarP(&o.quiet, "quiet", "q", o.quiet, "")
+	set.CountVarP(&o.verbose, "verbose", "v", "")
+	set.BoolVar(&o.argv, "argv", o.argv, "")
+	set.Var(span{&o.timeout}, "timeout", "")
+	set.StringVar(&o.id, "id", o.id, "")
+	set.StringArrayVar(&o.env, "env", o.env, "")
+	set.StringVar(&o.dir, "dir", o.dir, "")
+	set.Var(disconnect{&o.onDisconnect}, "on-disconnect", "")
+	set.BoolVar(&o.json, "json", o.json, "")
+	set.IntVar(&o.statusFD, "status-fd", o.statusFD, "")
+	set.BoolVarP(&o.version, "version", "V", o.version, "")
+	set.BoolVarP(&o.help, "help", "h", o.help, "")
+	verbose, env := o.verbose, o.env
+	if err := set.Parse(args); err != nil {
+		return nil, false, misuse("%v", err)
+	}
+	// Counts and lists go on over both scans; pflag begins anew.
+	if o.verbose += verbose; !set.Changed("verbose") {
+		o.verbose = verbose
+	}
+	if set.Changed("env") {
+		o.env = append(env[:len(env):len(env)], o.env...)
+	}
+	return set.Args(), set.ArgsLenAtDash() == 0, nil
+}
+
+// check refuses what does not fit together.
+func (o *options) check() error {
+	switch {
+	case o.command.set && len(o.words) > 0:
+		return misuse("-c and words after the host both give a command")
+	case o.command.set && o.command.value == "":
+		return misuse("-c needs a command that is not empty")
+	case o.argv && o.command.set:
+		return misuse("--argv takes the words after the host, not -c")
+	case o.argv && len(o.words) == 0:
+		return misuse("--argv needs a program and its arguments after the host")
+	case o.hold && (o.command.set || len(o.words) > 0):
+		return misuse("-N runs nothing, so it takes no command")
+	case o.id != "" && !proto.ValidName(o.id):
+		return misuse("--id: want 1 to %d bytes without control characters", proto.MaxName)
+	case strings.HasPrefix(o.destination, "-"):
+		return misuse("host %q begins with a dash", o.destination)
+	}
+	return nil
+}
+
+// request is what the command line asks to run; nil without a command.
+func (o *options) request(getenv func(string) (string, bool)) (*proto.Run, error) {
+	r := &proto.Run{
+		User: o.user.value, Dir: []byte(o.dir), OnDisconnect: o.onDisconnect,
+		Timeout: uint64(o.timeout.Milliseconds()),
+	}
+	if o.id != "" {
+		r.Name, r.ID = o.id, proto.NamedID(o.id)
+	}
+	for _, e := range o.env {
+		name, value, ok := strings.Cut(e, "=")
+		if !ok {
+			if value, ok = getenv(name); !ok {
+				return nil, misuse("--env %s: the variable is not set here", name)
+			}
+		}
+		r.Env = append(r.Env, proto.EnvVar{Name: []byte(name), Value: []byte(value)})
+	}
+	switch {
+	case o.argv:
+		for _, w := range o.words {
+			r.Argv = append(r.Argv, []byte(w))
+		}
+	case o.command.set:
+		r.Shell = []byte(o.command.value)
+	case len(o.words) > 0:
+		r.Shell = []byte(strings.Join(o.words, " "))
+	}
+	return r, nil
+}

@@ -1,0 +1,224 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"rexec/internal/proto"
+)
+
+// ClientStore is a user's directory of enrolled keys and of pins:
+//
+//	keys/<address, ':' as '_'>/<name>   one token each
+//	pins/<server ID>                    SHA-256 of the public key in that server's certificate
+//
+// Nothing is read before it is asked for, and a key is found by its address without looking at the
+// others.
+type ClientStore struct{ dir string }
+
+// Enrolled is one key file of a client.
+type Enrolled struct {
+	Name  string // the user's name for the key, by default its key ID
+	Path  string
+	Token Token
+}
+
+// OpenClientStore returns the store in dir, which need not exist. It touches no file.
+func OpenClientStore(dir string) *ClientStore { return &ClientStore{dir} }
+
+// Enroll stores a token, under the key's ID if name is empty. A token for the same server, address
+// and key ID replaces the earlier one, under the earlier name unless another is given. A name that
+// another key has at this address is refused.
+func (c *ClientStore) Enroll(t Token, name string) (path string, err error) {
+	if path, err = c.enroll(t, name); err != nil {
+		return "", fmt.Errorf("enrolling: %w", err)
+	}
+	return path, nil
+}
+
+func (c *ClientStore) enroll(t Token, name string) (string, error) {
+	if err := t.check(); err != nil {
+		return "", err
+	}
+	dir := c.addressDir(t.Address)
+	for _, d := range []string{c.dir, c.keysDir(), dir} {
+		if err := makeDir(d); err != nil {
+			return "", err
+		}
+	}
+	present, _ := c.ByAddress(t.Address) // a bad file matters only if it has the name
+	old := sameKey(present, t)
+	switch {
+	case name == "" && old != nil:
+		name = old.Name
+	case name == "":
+		name = t.Key.KeyID
+	case !proto.ValidKeyID(name):
+		return "", errors.New(nameRule)
+	}
+	path := filepath.Join(dir, name)
+	if old == nil || old.Path != path {
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			return "", &FileError{Path: path, Msg: "is another key of that name", Fix: "give this one another name, or forget that one"}
+		}
+	}
+	if err := replaceFile(path, []byte(t.Encode()+"\n")); err != nil {
+		return "", err
+	}
+	if old != nil && old.Path != path {
+		return path, os.Remove(old.Path)
+	}
+	return path, nil
+}
+
+const nameRule = "a name is 1 to 64 of a-z 0-9 . _ @ -, the first a letter or digit"
+
+func sameKey(present []Enrolled, t Token) *Enrolled {
+	for i, e := range present {
+		if e.Token.Key.Server == t.Key.Server && e.Token.Key.KeyID == t.Key.KeyID {
+			return &present[i]
+		}
+	}
+	return nil
+}
+
+// ByAddress returns the keys for an address in the form of CanonicalAddress, sorted by name. Files
+// that must not or cannot be used are in the error, each with its fix; the others are returned all
+// the same.
+func (c *ClientStore) ByAddress(address string) ([]Enrolled, error) {
+	canonical, err := CanonicalAddress(address, 0)
+	if err != nil {
+		return nil, err
+	}
+	return c.read(addressName(canonical), "")
+}
+
+// ByName returns the keys of this name at all addresses, with errors as ByAddress.
+func (c *ClientStore) ByName(name string) ([]Enrolled, error) {
+	if !proto.ValidKeyID(name) {
+		return nil, errors.New(nameRule)
+	}
+	return c.all(name)
+}
+
+// All returns every key, sorted by address and name, with errors as ByAddress.
+func (c *ClientStore) All() ([]Enrolled, error) { return c.all("") }
+
+func (c *ClientStore) all(name string) ([]Enrolled, error) {
+	dirs, err := list(c.keysDir())
+	if err != nil {
+		return nil, err
+	}
+	var found []Enrolled
+	var errs []error
+	for _, dir := range dirs {
+		some, err := c.read(dir, name)
+		found, errs = append(found, some...), append(errs, err)
+	}
+	return found, errors.Join(errs...)
+}
+
+// read reads the key of this name in one address's directory, or every key if name is empty.
+func (c *ClientStore) read(dir, name string) ([]Enrolled, error) {
+	for _, d := range []string{c.dir, c.keysDir(), filepath.Join(c.keysDir(), dir)} {
+		if err := checkDir(d); err != nil {
+			return nil, notMissing(err)
+		}
+	}
+	names := []string{name}
+	if name == "" {
+		var err error
+		if names, err = list(filepath.Join(c.keysDir(), dir)); err != nil {
+			return nil, err
+		}
+	}
+	var found []Enrolled
+	var errs []error
+	for _, n := range names {
+		e, err := readEnrolled(filepath.Join(c.keysDir(), dir, n))
+		switch {
+		case err == nil:
+			found = append(found, e)
+		case name == "" || !errors.Is(err, fs.ErrNotExist):
+			errs = append(errs, err)
+		}
+	}
+	return found, errors.Join(errs...)
+}
+
+// list returns the names in a directory in order, without hidden ones; none if it is missing.
+func list(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, notMissing(err)
+	}
+	var names []string
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), ".") {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+func notMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// readEnrolled reads one key file and makes sure that it lies where its address belongs: a file that
+// was moved would otherwise send its proof to another server than its owner thinks.
+func readEnrolled(path string) (Enrolled, error) {
+	text, _, err := readSecret(path, tokenLimit)
+	if err != nil {
+		return Enrolled{}, err
+	}
+	t, err := ParseToken(string(text))
+	if err != nil {
+		return Enrolled{}, &FileError{Path: path, Msg: err.Error(), Fix: "remove it and enroll again"}
+	}
+	if filepath.Base(filepath.Dir(path)) != addressName(t.Address) {
+		return Enrolled{}, &FileError{Path: path, Msg: "holds a key for " + t.Address, Fix: "remove it and enroll again"}
+	}
+	return Enrolled{Name: filepath.Base(path), Path: path, Token: t}, nil
+}
+
+// Forget removes a key, and the pin of its server if no other key is for that server.
+func (c *ClientStore) Forget(e Enrolled) error {
+	address := filepath.Dir(e.Path)
+	if filepath.Dir(address) != c.keysDir() {
+		return fmt.Errorf("forgetting %s: it is not in %s", e.Path, c.keysDir())
+	}
+	if err := os.Remove(e.Path); err != nil {
+		return fmt.Errorf("forgetting a key: %w", err)
+	}
+	_ = os.Remove(address) // stays unless it is empty
+	left, err := c.All()
+	if err != nil {
+		return nil // one of those that cannot be read may be for the same server
+	}
+	for _, o := range left {
+		if o.Token.Key.Server == e.Token.Key.Server {
+			return nil
+		}
+	}
+	if err := notMissing(os.Remove(c.pinPath(e.Token.Key.Server))); err != nil {
+		return fmt.Errorf("forgetting a pin: %w", err)
+	}
+	return nil
+}
+
+func (c *ClientStore) keysDir() string { return filepath.Join(c.dir, "keys") }
+
+func (c *ClientStore) addressDir(address string) string {
+	return filepath.Join(c.keysDir(), addressName(address))
+}
+
+// addressName is one path element for an address: a canonical one has no slash, and is no "..".
+func addressName(address string) string { return strings.ReplaceAll(address, ":", "_") }

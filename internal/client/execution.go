@@ -1,0 +1,313 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"rexec/internal/bytelog"
+	"rexec/internal/proto"
+)
+
+// execution is one command's state on this side, which outlives its connections: what was received of
+// the output and what was acknowledged of stdin.
+type execution struct {
+	cmd *Command
+	run proto.Run
+
+	// Of the goroutine that calls Run.
+	mayHaveStarted bool // the request was handed to a connection
+	started        bool // a daemon said that it exists
+	attached       bool
+	instance       [proto.IDLen]byte // of the daemon that got the request first; zero: it never said
+	startBy        uint64            // latest uptime at which that daemon surely knows the ID; 0: unknown
+	retain         time.Duration
+	resumed        int
+	out            [2]outStream
+	outErr         *OutputError
+	mark           [2]uint64 // received at the last call of progress
+	exit           *proto.Exit
+	buf            []byte
+
+	mu      sync.Mutex // guards what follows
+	changed sync.Cond
+	link    *link // nil while there is none that the command runs on
+	over    bool
+	in      stdin
+	wg      sync.WaitGroup
+}
+
+type outStream struct {
+	w        io.Writer
+	received uint64
+	acked    uint64
+	missing  uint64
+	closed   bool // the writer failed; the server was told
+}
+
+// window is the credit for output: this side buffers nothing, so it is ready for as much as the
+// network holds, and the server's own bound decides.
+const window = 32 << 20
+
+// ackEvery is how much output may be received before the server is told.
+const ackEvery = 128 << 10
+
+func newExecution(cmd *Command) *execution {
+	x := &execution{cmd: cmd, run: cmd.Run}
+	if x.run.ID == (proto.ExecID{}) {
+		x.run.ID = NewID()
+	}
+	x.run.NoStdin = cmd.Stdin == nil
+	x.out[0].w, x.out[1].w = cmd.Stdout, cmd.Stderr
+	for i := range x.out {
+		if x.out[i].w == nil {
+			x.out[i].w = io.Discard
+		}
+	}
+	x.changed.L = &x.mu
+	return x
+}
+
+// stop ends the goroutines that serve the execution, but for a blocked Read of the caller's stdin.
+func (x *execution) stop() {
+	x.mu.Lock()
+	x.over, x.link = true, nil
+	x.changed.Broadcast()
+	x.mu.Unlock()
+	x.wg.Wait()
+}
+
+// sending notes that the request goes out now: from here on it may have been run.
+func (x *execution) sending() { x.mayHaveStarted = true }
+
+// sentOver notes which daemon got the request, and when by its own clock.
+func (x *execution) sentOver(l *link) {
+	x.instance = l.choice.Instance
+	x.retain = time.Duration(l.choice.Retain) * time.Millisecond
+	x.startBy = l.uptime.Load() + l.choice.Retain
+}
+
+// again prepares the request for being sent again: the daemon starts it only while it would still
+// know an earlier one.
+func (x *execution) again(l *link) error {
+	if x.instance != ([proto.IDLen]byte{}) && x.instance != l.choice.Instance {
+		return ErrRestarted
+	}
+	x.run.StartBy = max(x.startBy, 1)
+	if x.started {
+		x.run.StartBy = 1 // it exists, so there is nothing to start
+	}
+	x.run.StdoutFrom, x.run.StderrFrom = x.out[0].received, x.out[1].received
+	return nil
+}
+
+// patience is how long coming back makes sense: as long as the daemon remembers.
+func (x *execution) patience() time.Duration { return max(x.retain, 30*time.Second) }
+
+// progress reports whether output came since the last call.
+func (x *execution) progress() bool {
+	now := [2]uint64{x.out[0].received, x.out[1].received}
+	moved := now != x.mark
+	x.mark = now
+	return moved
+}
+
+func (x *execution) lost(cause error) error {
+	var lost *LostError
+	if errors.As(cause, &lost) {
+		return lost
+	}
+	return &LostError{ID: x.run.ID, Cause: cause}
+}
+
+// serve reads what a connection says of the execution until its exit record.
+func (x *execution) serve(ctx context.Context, l *link) error {
+	stop := context.AfterFunc(ctx, l.abort)
+	defer stop()
+	defer x.unlink()
+	for {
+		t, err := l.next()
+		if err != nil {
+			return err
+		}
+		switch t {
+		case proto.TypeStdout, proto.TypeStderr:
+			err = x.output(l, int(t-proto.TypeStdout))
+		case proto.TypeStarted:
+			err = x.begin(l)
+		case proto.TypeAck:
+			err = x.credit(l)
+		case proto.TypeExit:
+			return x.end(l)
+		default:
+			if t.Known() || t&proto.Ignorable == 0 {
+				err = unexpected(t)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (x *execution) begin(l *link) error {
+	payload, err := l.in.Payload()
+	if err != nil {
+		return err
+	}
+	m, err := proto.ParseStarted(payload)
+	if err != nil {
+		return err
+	}
+	if !x.started {
+		x.attached = m.Attached
+	}
+	x.started = true
+	l.log("execution %s, process %d", x.run.ID, m.PID)
+	for i, from := range []uint64{m.StdoutFrom, m.StderrFrom} {
+		o := &x.out[i]
+		if from < o.received {
+			return fmt.Errorf("%w: output from %d again, have %d", errProtocol, from, o.received)
+		}
+		o.missing += from - o.received
+		o.received, o.acked = from, from
+		if o.closed {
+			if err := l.write(&proto.Ack{Stream: proto.Stream(i + 1), Offset: proto.Closed}); err != nil {
+				return err
+			}
+		}
+	}
+	return x.beginStdin(l, m)
+}
+
+// output writes one data frame to where the caller wants it.
+func (x *execution) output(l *link, i int) error {
+	offset, err := l.in.Offset()
+	if err != nil {
+		return err
+	}
+	o := &x.out[i]
+	if offset != o.received {
+		return fmt.Errorf("%w: %s at offset %d, want %d", errProtocol, proto.Stream(i+1), offset, o.received)
+	}
+	for {
+		n, err := l.in.Fill(x.buffer(l.in.Left()))
+		if n > 0 {
+			x.deliver(l, i, x.buf[:n])
+			o.received += uint64(n)
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if o.received-o.acked >= ackEvery && !o.closed {
+		o.acked = o.received
+		return l.write(&proto.Ack{Stream: proto.Stream(i + 1), Offset: o.received, Window: window})
+	}
+	return nil
+}
+
+// buffer is as large as what is about to come, within bounds; a command that prints little needs
+// little.
+func (x *execution) buffer(want int) []byte {
+	if want > len(x.buf) && len(x.buf) < bytelog.LargeSegment {
+		x.buf = make([]byte, min(max(want, 4<<10), bytelog.LargeSegment))
+	}
+	return x.buf
+}
+
+// deliver writes output on this side. When that fails the command gets to see a closed pipe, as it
+// would without a network between.
+func (x *execution) deliver(l *link, i int, b []byte) {
+	o := &x.out[i]
+	if o.closed {
+		return
+	}
+	if _, err := o.w.Write(b); err != nil {
+		o.closed = true
+		stream := proto.Stream(i + 1)
+		if x.outErr == nil {
+			x.outErr = &OutputError{Stream: stream, Err: err}
+		}
+		_ = l.write(&proto.Ack{Stream: stream, Offset: proto.Closed})
+	}
+}
+
+// end takes the exit record and holds it against what was received.
+func (x *execution) end(l *link) error {
+	payload, err := l.in.Payload()
+	if err != nil {
+		return err
+	}
+	m, err := proto.ParseExit(payload)
+	if err != nil {
+		return err
+	}
+	counted := [2]uint64{m.StdoutBytes, m.StderrBytes}
+	if m.State != proto.StateRefused && m.State != proto.StateLost && !m.Replayed {
+		for i := range x.out {
+			if !x.out[i].closed && x.out[i].received != counted[i] {
+				return &LostError{ID: x.run.ID, Cause: ErrIncomplete}
+			}
+		}
+	}
+	x.exit = m
+	// The connection may be used for a long time; the server need not keep the output for as long.
+	for i := range x.out {
+		if o := &x.out[i]; o.received > o.acked {
+			_ = l.write(&proto.Ack{Stream: proto.Stream(i + 1), Offset: o.received, Window: window})
+		}
+	}
+	return nil
+}
+
+func (x *execution) result() (*Result, error) {
+	r := &Result{
+		Exit: *x.exit, ID: x.run.ID, Attached: x.attached, Resumed: x.resumed,
+		Missing: [2]uint64{x.out[0].missing, x.out[1].missing},
+	}
+	if x.outErr != nil {
+		return r, x.outErr
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.in.err != nil {
+		return r, x.in.err
+	}
+	return r, nil
+}
+
+// forwardSignals passes the caller's signals on. One that comes while nothing runs there ends Run.
+func (x *execution) forwardSignals(ctx context.Context, cancel context.CancelCauseFunc) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case name, ok := <-x.cmd.Signals:
+			if !ok {
+				return
+			}
+			x.mu.Lock()
+			l := x.link
+			x.mu.Unlock()
+			if l == nil || l.write(proto.Signal{Name: name}) != nil {
+				cancel(ErrInterrupted)
+				return
+			}
+		}
+	}
+}
+
+// unlink notes that the execution has no connection.
+func (x *execution) unlink() {
+	x.mu.Lock()
+	x.link = nil
+	x.changed.Broadcast()
+	x.mu.Unlock()
+}

@@ -1,0 +1,154 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rexec/internal/proto"
+)
+
+// link is one proven connection. One goroutine reads; any may write.
+type link struct {
+	ch     Channel
+	in     *proto.Reader
+	choice *proto.Choice
+	log    func(format string, args ...any)
+
+	writing sync.Mutex
+	out     *proto.Writer
+
+	uptime  atomic.Uint64 // the daemon's, as last heard: a lower bound of what it is now
+	waiting atomic.Bool   // the reader waits for the network, not for somebody to take output
+	heard   atomic.Int64  // when the last message came, Unix nanoseconds
+	pinged  atomic.Int64  // when the unanswered ping went out; 0: none
+	watch   *time.Timer
+}
+
+// Liveness: a server that says nothing for pingAfter is asked, and given up pingAnswer later.
+const (
+	pingAfter  = 10 * time.Second
+	pingAnswer = 10 * time.Second
+)
+
+func newLink(ch Channel, choice *proto.Choice, log func(string, ...any)) *link {
+	l := &link{ch: ch, in: proto.NewReader(ch), out: proto.NewWriter(ch), choice: choice, log: log}
+	l.uptime.Store(choice.Uptime)
+	l.heard.Store(time.Now().UnixNano())
+	l.watch = time.AfterFunc(pingAfter, l.check)
+	return l
+}
+
+// check runs every few seconds. It must not take a reader that is busy with output for a dead server,
+// nor itself having been stopped for a silence.
+func (l *link) check() {
+	now := time.Now()
+	asked := l.pinged.Load()
+	silent := now.Sub(time.Unix(0, l.heard.Load()))
+	switch {
+	case asked != 0 && l.waiting.Load() && now.Sub(time.Unix(0, asked)) >= pingAnswer:
+		l.log("no answer from the server for %s", silent.Round(time.Second))
+		l.abort()
+		return
+	case asked == 0 && silent >= pingAfter:
+		l.pinged.Store(now.UnixNano())
+		go func() { // a write may block on a dead connection, and the timer must go on
+			_ = l.write(proto.Ping{Token: uint64(now.UnixNano())})
+		}()
+	}
+	l.watch.Reset(pingAfter / 2)
+}
+
+// next returns the type of the next message that is not about the connection itself. Its payload is
+// still to be read.
+func (l *link) next() (proto.Type, error) {
+	for {
+		l.waiting.Store(true)
+		t, _, err := l.in.Next()
+		l.waiting.Store(false)
+		if err != nil {
+			return 0, err
+		}
+		l.heard.Store(time.Now().UnixNano())
+		l.pinged.Store(0)
+		switch t {
+		case proto.TypePing, proto.TypePong:
+			err = l.pingPong(t)
+		case proto.TypeError:
+			err = l.serverError()
+		default:
+			return t, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+}
+
+func (l *link) pingPong(t proto.Type) error {
+	payload, err := l.in.Payload()
+	if err != nil {
+		return err
+	}
+	if t == proto.TypePing {
+		m, err := proto.ParsePing(payload)
+		if err != nil {
+			return err
+		}
+		return l.write(proto.Pong{Token: m.Token})
+	}
+	m, err := proto.ParsePong(payload)
+	if err == nil && m.Uptime > l.uptime.Load() {
+		l.uptime.Store(m.Uptime)
+	}
+	return err
+}
+
+// serverError returns the server's reason to end the conversation, or logs its remark.
+func (l *link) serverError() error {
+	payload, err := l.in.Payload()
+	if err != nil {
+		return err
+	}
+	m, err := proto.ParseError(payload)
+	if err != nil {
+		return err
+	}
+	if m.Code == proto.ErrorIgnored {
+		l.log("server: %q", m.Text)
+		return nil
+	}
+	return m
+}
+
+func (l *link) write(m ...proto.Message) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	return l.out.Write(m...)
+}
+
+func (l *link) data(t proto.Type, offset uint64, p []byte) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	return l.out.Data(t, offset, p)
+}
+
+// close ends the connection in order, which tells the server that nothing is missing.
+func (l *link) close() {
+	l.watch.Stop()
+	l.ch.Close()
+}
+
+// abort ends it at once: blocked reads and writes return, and the server does not take it for an
+// orderly end.
+func (l *link) abort() {
+	l.watch.Stop()
+	l.ch.Abort()
+}
+
+// errProtocol is wrapped by what a server may not send.
+var errProtocol = errors.New("the server broke the protocol")
+
+func unexpected(t proto.Type) error { return fmt.Errorf("%w: unexpected %s", errProtocol, t) }

@@ -1,0 +1,196 @@
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	mrand "math/rand/v2"
+	"syscall"
+	"time"
+
+	"rexec/internal/auth"
+	"rexec/internal/proto"
+)
+
+// Command is one execution as a caller wants it.
+type Command struct {
+	// Run says what to run. A zero ID is replaced by a random one; offsets, StartBy and NoStdin are
+	// the client's business.
+	Run proto.Run
+	// Stdin is read once the command has started, as far ahead as the server takes it; nil: the
+	// command's stdin is empty. A Read that blocks at the command's end is left behind.
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer // nil: discarded
+	// Signals are names ("INT") for the command's tree.
+	Signals <-chan string
+}
+
+// Result is a command's end as the server recorded it, with what only this side knows.
+type Result struct {
+	proto.Exit
+	ID       proto.ExecID
+	Attached bool // the execution existed before the first request
+	// Missing counts output bytes per stream that this client could not get: they were delivered to
+	// an earlier client, or dropped after it was gone for too long.
+	Missing [2]uint64
+	// Resumed counts lost connections that were made good.
+	Resumed int
+}
+
+// NewID returns a random execution ID.
+func NewID() (id proto.ExecID) {
+	_, _ = rand.Read(id[:]) // never fails (crypto/rand)
+	return id
+}
+
+// LostError says that a command may have run and that its outcome is not known.
+type LostError struct {
+	ID    proto.ExecID
+	Cause error
+}
+
+func (e *LostError) Error() string { return "outcome unknown: " + e.Cause.Error() }
+func (e *LostError) Unwrap() error { return e.Cause }
+
+// OutputError says that output could not be written on this side.
+type OutputError struct {
+	Stream proto.Stream
+	Err    error
+}
+
+func (e *OutputError) Error() string { return fmt.Sprintf("writing %s: %v", e.Stream, e.Err) }
+func (e *OutputError) Unwrap() error { return e.Err }
+
+// InputError says that stdin could not be read to its end on this side.
+type InputError struct{ Err error }
+
+func (e *InputError) Error() string { return "reading stdin: " + e.Err.Error() }
+func (e *InputError) Unwrap() error { return e.Err }
+
+// Causes of a loss that have names.
+var (
+	ErrRestarted   = errors.New("the daemon was restarted")
+	ErrInterrupted = errors.New("interrupted before the command started")
+	ErrIncomplete  = errors.New("the output does not add up to what the server counted")
+)
+
+// Run runs a command and returns its exit record: whatever the command did is a result, not an error.
+// An error means that nothing was run, unless it is a *LostError. An *OutputError or *InputError
+// comes with a result.
+func (c *Client) Run(ctx context.Context, cmd *Command) (*Result, error) {
+	x := newExecution(cmd)
+	defer x.stop()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go x.forwardSignals(ctx, cancel)
+	var retry patience
+	for {
+		l, err := c.request(ctx, x)
+		if err == nil {
+			if err = x.serve(ctx, l); err == nil {
+				return x.result()
+			}
+		}
+		c.drop(l)
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		if final := retry.verdict(ctx, x, err); final != nil {
+			return nil, final
+		}
+		c.options.Log("connection lost (%v), coming back for the rest", err)
+		if !retry.wait(ctx) {
+			return nil, x.lost(context.Cause(ctx))
+		}
+		x.resumed++
+	}
+}
+
+// request sends the run request over the open connection or a new one.
+func (c *Client) request(ctx context.Context, x *execution) (*link, error) {
+	first := &early{run: &x.run, sending: x.sending}
+	if x.mayHaveStarted {
+		first = nil // what it may say depends on the daemon that answers
+	}
+	l, sent, err := c.connected(ctx, first)
+	if err != nil {
+		return nil, err
+	}
+	if sent {
+		x.sentOver(l)
+		return l, nil
+	}
+	if x.mayHaveStarted {
+		if err := x.again(l); err != nil {
+			return l, err
+		}
+	} else {
+		x.sending()
+		x.sentOver(l)
+	}
+	return l, l.write(&x.run)
+}
+
+// patience decides how often and how long a lost connection is tried again.
+type patience struct {
+	since   time.Time // of the first failure in a row
+	refused time.Time // since when the server's port has been closed
+	delay   time.Duration
+}
+
+// refusedPatience is shorter than the daemon's retention: a closed port means that the daemon has
+// ended, and with it every attached execution; but a proxy or a socket may be a moment behind.
+const refusedPatience = 10 * time.Second
+
+// verdict returns the error to give up with, or nil to try again.
+func (p *patience) verdict(ctx context.Context, x *execution, err error) error {
+	if !x.mayHaveStarted {
+		return err
+	}
+	if ctx.Err() != nil || final(err) {
+		return x.lost(err)
+	}
+	now := time.Now()
+	if p.since.IsZero() || x.progress() {
+		p.since, p.delay = now, 0
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		p.refused = time.Time{}
+	} else if p.refused.IsZero() {
+		p.refused = now
+	}
+	if now.Sub(p.since) > x.patience() || (!p.refused.IsZero() && now.Sub(p.refused) > refusedPatience) {
+		return x.lost(err)
+	}
+	return nil
+}
+
+// final reports whether trying again cannot help.
+func final(err error) bool {
+	var said *proto.Error
+	var denied *auth.DeniedError
+	var exit *LostError
+	return errors.As(err, &said) || errors.As(err, &denied) || errors.As(err, &exit) ||
+		errors.Is(err, ErrRestarted) || errors.Is(err, auth.ErrRefused) || errors.Is(err, auth.ErrServerProof) ||
+		errors.Is(err, errProtocol) || errors.Is(err, proto.ErrMalformed) || errors.Is(err, ErrClosed)
+}
+
+// wait sleeps before the next try, the first time not at all.
+func (p *patience) wait(ctx context.Context) bool {
+	d := p.delay
+	p.delay = min(max(2*d, 50*time.Millisecond), 5*time.Second)
+	if d == 0 {
+		return ctx.Err() == nil
+	}
+	d += time.Duration(mrand.Int64N(int64(d)/2 + 1))
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}

@@ -1,0 +1,172 @@
+//go:build linux
+
+package exec
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrEnded is returned by [Process.Signal] when the command has ended.
+var ErrEnded = errors.New("the command has already ended")
+
+// Process is a started command. Its methods may be called by any goroutine.
+type Process struct {
+	PID     int
+	Started time.Time // just before the fork
+
+	// Stdin, Stdout and Stderr are our ends of the pipes, non-blocking, with
+	// deadlines. They belong to the caller, who closes them. Stdin is nil
+	// when it was not asked for.
+	Stdin, Stdout, Stderr *os.File
+
+	tree *tree
+	done chan struct{} // closed when status is set
+
+	// mu is held while PID is signalled and while it is given back to the
+	// kernel, so that no signal reaches a later process with the number.
+	mu       sync.Mutex
+	reaped   bool
+	status   Status
+	stopping *stop
+}
+
+// Status says how a command ended.
+type Status struct {
+	Code       int            // exit code 0 to 255; 0 when a signal ended it
+	Signal     syscall.Signal // the signal that ended it; 0 means that it exited
+	CoreDumped bool
+
+	UserTime   time.Duration // CPU time of the command and of those children that it waited for
+	SystemTime time.Duration
+
+	// MaxRSS is the peak of resident memory in bytes. The kernel counts the
+	// moment between fork and exec, so it is never below the daemon's own.
+	MaxRSS int64
+
+	Ended time.Time
+}
+
+func newProcess(r *request, io *stdio) *Process {
+	p := &Process{
+		PID:     r.pid,
+		Started: r.started,
+		Stdin:   io.parent[0],
+		Stdout:  io.parent[1],
+		Stderr:  io.parent[2],
+		tree:    newTree(r.pid, r.ticks, r.spec.Marker),
+		done:    make(chan struct{}),
+	}
+	// Nobody waits for this goroutine but Wait: it lives exactly as long as
+	// the command, which no one can promise to end.
+	go p.watch(r.pidfd)
+	return p
+}
+
+// Done is closed when the command's main process has ended. Processes that it
+// left behind may still run and hold the pipes.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Wait blocks until the command's main process has ended and returns how.
+func (p *Process) Wait() Status {
+	<-p.done
+	return p.status
+}
+
+// watch collects the end of the main process. With a pidfd it waits in the
+// runtime's poller and costs a goroutine; without, it costs a thread.
+func (p *Process) watch(pidfd int) {
+	defer close(p.done)
+	if pidfd >= 0 && p.awaitPidfd(pidfd) {
+		return
+	}
+	for {
+		var info unix.Siginfo
+		err := unix.Waitid(unix.P_PID, p.PID, &info, unix.WEXITED|unix.WNOWAIT, nil)
+		if err != unix.EINTR && (p.reap() || err != nil) {
+			return
+		}
+	}
+}
+
+// awaitPidfd reports whether the process was reaped.
+func (p *Process) awaitPidfd(fd int) bool {
+	_ = unix.SetNonblock(fd, true) // tells os.NewFile to try the poller
+	f := os.NewFile(uintptr(fd), "pidfd")
+	defer f.Close()
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return false
+	}
+	return conn.Read(func(uintptr) bool { return p.reap() }) == nil
+}
+
+// reap collects the main process if it has ended. A process that cannot be
+// waited for is somebody's mistake (only this package may call wait); its
+// outcome is then unknown and stated as a kill, never as success.
+func (p *Process) reap() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reaped {
+		return true
+	}
+	var ws unix.WaitStatus
+	var usage unix.Rusage
+	pid, err := unix.Wait4(p.PID, &ws, unix.WNOHANG, &usage)
+	switch {
+	case err == unix.EINTR, err == nil && pid == 0:
+		return false
+	case err != nil:
+		p.status = Status{Signal: unix.SIGKILL, Ended: time.Now()}
+	default:
+		p.status = newStatus(ws, &usage)
+	}
+	p.tree.leaderGone(bootTicks())
+	p.reaped = true
+	return true
+}
+
+func newStatus(ws unix.WaitStatus, usage *unix.Rusage) Status {
+	s := Status{
+		CoreDumped: ws.CoreDump(),
+		UserTime:   time.Duration(usage.Utime.Nano()),
+		SystemTime: time.Duration(usage.Stime.Nano()),
+		MaxRSS:     int64(usage.Maxrss) * 1024,
+		Ended:      time.Now(),
+	}
+	if ws.Signaled() {
+		s.Signal = ws.Signal()
+	} else {
+		s.Code = ws.ExitStatus()
+	}
+	return s
+}
+
+// Signal sends sig to the whole tree: to the command's process group at once,
+// then to the members outside of it that a walk finds. It returns [ErrEnded]
+// when the main process has ended, even if others of the tree run on: those
+// are for [Process.Stop].
+func (p *Process) Signal(sig syscall.Signal) error {
+	if sig <= 0 || sig > rtMax {
+		return unix.EINVAL
+	}
+	if err := p.signalGroup(sig); err != nil {
+		return err
+	}
+	p.tree.signal(sig, outsideGroup(p.PID))
+	return nil
+}
+
+func (p *Process) signalGroup(sig syscall.Signal) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reaped {
+		return ErrEnded
+	}
+	return unix.Kill(-p.PID, sig)
+}

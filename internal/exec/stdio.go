@@ -1,0 +1,80 @@
+//go:build linux
+
+package exec
+
+import (
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// stdio holds both ends of a command's standard streams.
+type stdio struct {
+	child  [3]int      // blocking, for descriptors 0 to 2; -1 when not open
+	parent [3]*os.File // non-blocking and known to the runtime's poller; parent[0] may be nil
+}
+
+// openStdio opens the streams. The pipes are given to the command's account,
+// so that it can open /dev/stdout and /dev/stderr by name.
+func openStdio(stdin bool, cred *syscall.Credential) (s *stdio, err error) {
+	s = &stdio{child: [3]int{-1, -1, -1}}
+	defer func() {
+		if err != nil {
+			s.closeChild()
+			s.closeParent()
+		}
+	}()
+	for i := range s.child {
+		if i == 0 && !stdin {
+			s.child[0], err = unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		} else {
+			err = s.openPipe(i, cred)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *stdio) openPipe(i int, cred *syscall.Credential) error {
+	var ends [2]int // read, write
+	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
+		return err
+	}
+	ours, theirs := ends[0], ends[1]
+	if i == 0 {
+		ours, theirs = theirs, ours
+	}
+	s.child[i] = theirs
+	// Each end has flags of its own, so the command's end stays blocking.
+	if err := unix.SetNonblock(ours, true); err != nil {
+		unix.Close(ours)
+		return err
+	}
+	s.parent[i] = os.NewFile(uintptr(ours), [...]string{"stdin", "stdout", "stderr"}[i])
+	if cred != nil && cred.Uid != 0 {
+		// An ID that this user namespace does not have is reported by the
+		// start itself, which then cannot assume it.
+		_ = unix.Fchown(theirs, int(cred.Uid), int(cred.Gid))
+	}
+	return nil
+}
+
+func (s *stdio) closeChild() {
+	for i, fd := range s.child {
+		if fd >= 0 {
+			unix.Close(fd)
+			s.child[i] = -1
+		}
+	}
+}
+
+func (s *stdio) closeParent() {
+	for _, f := range s.parent {
+		if f != nil {
+			f.Close()
+		}
+	}
+}

@@ -1,0 +1,226 @@
+//go:build linux
+
+package exec
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// tree finds the processes of one command by reading /proc. A member is
+//
+//   - the main process, and whoever is in its session,
+//   - a descendant of a member,
+//   - whoever has the marker in the environment it was started with,
+//   - whoever was a member before.
+//
+// It cannot find a process that did all of these before any walk saw it: left
+// the session, lost its parent and dropped the marker from its environment.
+type tree struct {
+	leader int
+	since  uint64 // ticks: no member is older
+	marker []byte // "" matches nothing
+
+	mu    sync.Mutex
+	until uint64         // ticks when the leader's number was given back; 0 while it is held
+	known map[int]uint64 // members seen, with their start times, while they exist
+}
+
+// proc is one line of /proc/PID/stat (proc_pid_stat(5)). A number and a start
+// time together name one process for ever.
+type proc struct {
+	pid, ppid, group, session int
+	state                     byte
+	start                     uint64 // ticks since boot
+}
+
+func newTree(leader int, since uint64, marker string) *tree {
+	return &tree{leader: leader, since: since, marker: []byte(marker), known: make(map[int]uint64)}
+}
+
+// ticksPerSecond is USER_HZ, fixed for programs on all platforms of Go.
+const ticksPerSecond = 100
+
+// bootTicks is the present on the clock of process start times.
+func bootTicks() uint64 {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		return 0
+	}
+	return uint64(now.Nano() / int64(time.Second/ticksPerSecond))
+}
+
+func (t *tree) leaderGone(ticks uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.until = ticks
+}
+
+// members returns the living members, zombies excluded.
+func (t *tree) members() ([]proc, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all, err := t.candidates()
+	if err != nil {
+		return nil, err
+	}
+	member := make(map[int]uint64)
+	for _, p := range all {
+		if t.isKnown(p) || t.inSession(p) || t.isMarked(p) {
+			member[p.pid] = p.start
+		}
+	}
+	// Descendants of descendants need one round for each generation that is
+	// listed before its parent.
+	for grown := true; grown; {
+		grown = false
+		for _, p := range all {
+			_, parent := member[p.ppid]
+			_, already := member[p.pid]
+			if parent && !already {
+				member[p.pid] = p.start
+				grown = true
+			}
+		}
+	}
+	t.known = member
+	return slices.DeleteFunc(all, func(p proc) bool { _, ok := member[p.pid]; return !ok || p.gone() }), nil
+}
+
+// candidates lists the processes that are young enough, but never ourselves
+// nor process 1.
+func (t *tree) candidates() ([]proc, error) {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	var all []proc
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil || pid == 1 || pid == os.Getpid() {
+			continue
+		}
+		if p, err := readProc(pid); err == nil && p.start >= t.since {
+			all = append(all, p)
+		}
+	}
+	return all, nil
+}
+
+func (t *tree) isKnown(p proc) bool {
+	start, ok := t.known[p.pid]
+	return ok && start == p.start
+}
+
+// inSession trusts the session number while the leader has it. Afterwards the
+// number may be in use again, but not by a process that existed before.
+func (t *tree) inSession(p proc) bool {
+	return p.session == t.leader && (t.until == 0 || p.start <= t.until)
+}
+
+func (t *tree) isMarked(p proc) bool {
+	if len(t.marker) == 0 || p.gone() {
+		return false
+	}
+	env, err := os.ReadFile(procFile(p.pid, "environ"))
+	if err != nil {
+		return false
+	}
+	for entry := range bytes.SplitSeq(env, []byte{0}) {
+		if bytes.Equal(entry, t.marker) {
+			return true
+		}
+	}
+	return false
+}
+
+// signal sends sig to the members that match.
+func (t *tree) signal(sig syscall.Signal, match func(proc) bool) {
+	members, err := t.members()
+	if err != nil {
+		return
+	}
+	for _, m := range members {
+		if match(m) {
+			_ = m.signal(sig)
+		}
+	}
+}
+
+func everyone(proc) bool { return true }
+
+func outsideGroup(group int) func(proc) bool {
+	return func(p proc) bool { return p.group != group }
+}
+
+// gone reports a process that has ended and only waits for its parent.
+func (p proc) gone() bool { return p.state == 'Z' || p.state == 'X' || p.state == 'x' }
+
+// signal sends sig to this process and to no later one with its number.
+func (p proc) signal(sig syscall.Signal) error {
+	fd, err := unix.PidfdOpen(p.pid, 0)
+	if err == unix.ESRCH {
+		return err
+	}
+	hasFD := err == nil // not before Linux 5.3, and not under every seccomp filter
+	if hasFD {
+		defer unix.Close(fd)
+	}
+	if now, err := readProc(p.pid); err != nil || now.start != p.start {
+		return unix.ESRCH
+	}
+	if hasFD {
+		return unix.PidfdSendSignal(fd, sig, nil, 0)
+	}
+	return unix.Kill(p.pid, sig)
+}
+
+func procFile(pid int, name string) string { return "/proc/" + strconv.Itoa(pid) + "/" + name }
+
+func readProc(pid int) (proc, error) {
+	line, err := os.ReadFile(procFile(pid, "stat"))
+	if err != nil {
+		return proc{}, err
+	}
+	return parseStat(pid, line)
+}
+
+// parseStat starts at the last parenthesis, since the program's name before it
+// may hold anything.
+func parseStat(pid int, line []byte) (proc, error) {
+	const ppid, group, session, start = 1, 2, 3, 19
+	fields := bytes.Fields(line[bytes.LastIndexByte(line, ')')+1:])
+	if len(fields) <= start {
+		return proc{}, errors.New("short line in /proc/PID/stat")
+	}
+	p := proc{pid: pid, state: fields[0][0]}
+	for _, f := range []struct {
+		to    *int
+		index int
+	}{{&p.ppid, ppid}, {&p.group, group}, {&p.session, session}} {
+		n, err := strconv.Atoi(string(fields[f.index]))
+		if err != nil {
+			return proc{}, fmt.Errorf("parsing /proc/PID/stat: %w", err)
+		}
+		*f.to = n
+	}
+	var err error
+	if p.start, err = strconv.ParseUint(string(fields[start]), 10, 64); err != nil {
+		return proc{}, fmt.Errorf("parsing /proc/PID/stat: %w", err)
+	}
+	return p, nil
+}

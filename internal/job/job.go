@@ -1,0 +1,221 @@
+// Package job keeps executions: each a command with an execution ID, its state, an append-only log of
+// its output with offsets, and at the end one exit record.
+//
+// It owns what happens between a process and whoever is attached to it: buffering, credit, the grace
+// period after a lost client, deadlines, and the promise that an ID starts at most once. It does not
+// speak to the network, does not decide who may run what and does not start processes: a start
+// function is handed in. Nothing here sees decoded text; logs hold raw bytes. It must not import
+// server, transport or config.
+package job
+
+import (
+	"os"
+	"sync"
+	"time"
+
+	"rexec/internal/bytelog"
+	"rexec/internal/exec"
+	"rexec/internal/proto"
+)
+
+// Process is a started command as the privileged half hands it over: open files, which the job reads,
+// writes and closes, and a handle. Stdin is nil if the command has none.
+type Process struct {
+	PID                   int
+	Stdin, Stdout, Stderr *os.File
+	Handle                Handle
+}
+
+// Handle reaches a process that another part, perhaps another program, started.
+type Handle interface {
+	// Wait blocks until the main process has ended; any number of callers may wait.
+	Wait() exec.Status
+	// Signal sends a signal, by its name without SIG, to the whole tree.
+	Signal(name string) error
+	// Stop ends the whole tree, first politely, and returns the PIDs that it could not end.
+	Stop(grace time.Duration) []int
+}
+
+// The window of a stream: what is held beyond the last acknowledged byte. It starts small, for
+// memory's sake, and grows while it is what keeps the command waiting.
+const (
+	minWindow = 1 << 20
+	maxWindow = 32 << 20
+)
+
+// lateOutput bounds how long an exit record waits for output of processes that outlive the command:
+// quietOutput without a byte, and lateOutput in all.
+const (
+	quietOutput = 50 * time.Millisecond
+	lateOutput  = time.Second
+)
+
+// Job is one execution.
+type Job struct {
+	ID     proto.ExecID
+	KeyID  string
+	Run    *proto.Run
+	digest [32]byte
+	table  *Table
+
+	ready chan struct{} // closed once the job runs or has an exit record
+	ended chan struct{} // closed once it has its exit record
+
+	mu      sync.Mutex
+	changed sync.Cond // broadcast on every change that an attachment or a pump may wait for
+	proc    *Process
+	started time.Time
+	out     [2]output // stdout, stderr
+	in      input
+	att     *Attachment
+	verdict *verdict // why the daemon is ending it
+	exit    *proto.Exit
+	began   bool        // the command was started
+	known   bool        // a client has the exit record and all output
+	orphan  *time.Timer // runs out when the client stays away
+	timeout *time.Timer
+	pumps   sync.WaitGroup
+}
+
+// verdict is the daemon's decision to end a job. The first one stands.
+type verdict struct {
+	state  proto.State
+	cause  proto.Cause
+	reason string
+}
+
+type output struct {
+	log      bytelog.Log
+	window   int  // bytes that may be held
+	starved  bool // the command waits for room
+	done     bool // no more output will be appended
+	unwanted bool // the client's end is closed; the command is to see a closed pipe
+	file     *os.File
+	late     bool // a process in the background still holds the pipe
+}
+
+func newJob(t *Table, keyID string, run *proto.Run) *Job {
+	j := &Job{
+		ID: run.ID, KeyID: keyID, Run: run, digest: run.Digest(), table: t,
+		ready: make(chan struct{}), ended: make(chan struct{}),
+	}
+	j.changed.L = &j.mu
+	for i := range j.out {
+		j.out[i].window = minWindow
+	}
+	j.in.window = minWindow
+	return j
+}
+
+// begin takes over a started process.
+func (j *Job) begin(p *Process) {
+	j.mu.Lock()
+	j.proc, j.started, j.began = p, time.Now(), true
+	j.out[0].file, j.out[1].file, j.in.file = p.Stdout, p.Stderr, p.Stdin
+	if p.Stdin == nil {
+		j.in.closed = true
+	}
+	if j.Run.Timeout > 0 {
+		limit := time.Duration(min(j.Run.Timeout, uint64(maxTimeout/time.Millisecond))) * time.Millisecond
+		j.timeout = time.AfterFunc(limit, func() {
+			j.End(proto.StateTimeout, proto.CauseNone, "time limit of "+limit.String()+" reached")
+		})
+	}
+	j.mu.Unlock()
+	for i := range j.out {
+		j.pumps.Go(func() { j.pump(&j.out[i]) })
+	}
+	if p.Stdin != nil {
+		j.pumps.Go(j.feed)
+	}
+	j.table.running.Go(j.wait)
+	close(j.ready)
+}
+
+// maxTimeout keeps a deadline inside time.Duration's range.
+const maxTimeout = 100 * 365 * 24 * time.Hour
+
+// wait sees the main process off and makes the exit record once its output is in the log.
+func (j *Job) wait() {
+	status := j.proc.Handle.Wait()
+	for i := range j.out {
+		// Wakes a pump that waits for output; it then empties the pipe and looks who still holds it.
+		_ = j.out[i].file.SetReadDeadline(past)
+	}
+	j.mu.Lock()
+	j.in.close()
+	if j.in.file != nil {
+		_ = j.in.file.SetWriteDeadline(past) // a background child may hold the other end
+	}
+	j.changed.Broadcast()
+	j.mu.Unlock()
+	j.pumps.Wait()
+
+	j.mu.Lock()
+	if j.timeout != nil {
+		j.timeout.Stop()
+	}
+	x := j.record(status)
+	j.mu.Unlock()
+	j.table.finish(j, x)
+}
+
+var past = time.Unix(1, 0) //nolint:gochecknoglobals // a constant that Go cannot express as one
+
+// record is called with the lock held.
+func (j *Job) record(s exec.Status) *proto.Exit {
+	x := &proto.Exit{
+		State: proto.StateExited, Code: uint8(s.Code),
+		Start: j.started.UnixNano(), End: s.Ended.UnixNano(),
+		UserTime: uint64(s.UserTime.Microseconds()), SystemTime: uint64(s.SystemTime.Microseconds()),
+		MaxRSS: uint64(s.MaxRSS), CoreDumped: s.CoreDumped,
+		StdinBytes:  j.in.log.Base(),
+		StdoutBytes: j.out[0].log.Head(), StderrBytes: j.out[1].log.Head(),
+		Background: j.out[0].late || j.out[1].late,
+	}
+	if s.Signal != 0 {
+		x.State, x.Signal, x.Code = proto.StateSignaled, exec.SignalName(s.Signal), uint8(128+int(s.Signal))
+	}
+	if v := j.verdict; v != nil {
+		x.State, x.Cause, x.Reason = v.state, v.cause, v.reason
+		if v.state == proto.StateTimeout {
+			x.Code = codeTimeout
+		} else if x.Code == 0 {
+			x.Code = codeOurs
+		}
+	}
+	return x
+}
+
+// Exit codes of ours, as in timeout(1) and ssh(1).
+const (
+	codeTimeout = 124
+	codeOurs    = 255
+)
+
+// End ends a running job's whole tree for a reason that its exit record will state. It does not wait.
+func (j *Job) End(state proto.State, cause proto.Cause, reason string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.exit != nil || j.proc == nil || j.verdict != nil {
+		return
+	}
+	j.verdict = &verdict{state, cause, reason}
+	for i := range j.out {
+		j.out[i].window = maxWindow // a command that waits for a reader could not end politely
+	}
+	j.changed.Broadcast()
+	handle := j.proc.Handle
+	j.table.running.Go(func() { handle.Stop(j.table.options.StopGrace) })
+}
+
+// Signal sends a signal to the job's tree; after its end nothing happens.
+func (j *Job) Signal(name string) error {
+	j.mu.Lock()
+	p, over := j.proc, j.exit != nil
+	j.mu.Unlock()
+	if p == nil || over {
+		return nil
+	}
+	return p.Handle.Signal(name)
+}

@@ -1,0 +1,183 @@
+package job
+
+import (
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// pipeSize is what a busy output pipe grows to; the kernel's 64 KiB make the command and the daemon
+// take turns.
+const pipeSize = 1 << 20
+
+// pump moves one output stream from its pipe into the log until the stream ends or the command has
+// ended and what it wrote is in.
+func (j *Job) pump(o *output) {
+	grown := false
+	for {
+		n, err := j.appendFrom(o)
+		switch {
+		case err == nil:
+			if n >= 32<<10 && !grown {
+				grown = true
+				growPipe(o.file)
+			}
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			j.drain(o)
+			return
+		default: // io.EOF, an unwanted stream, or a pipe that cannot be read any more
+			o.file.Close()
+			j.close(o)
+			return
+		}
+	}
+}
+
+// growPipe is allowed to have no effect: unprivileged users have a quota of pipe memory.
+func growPipe(f *os.File) {
+	if rc, err := f.SyscallConn(); err == nil {
+		_ = rc.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipeSize) })
+	}
+}
+
+// errUnwanted ends a pump whose reader is gone.
+var errUnwanted = errors.New("nobody wants this stream any more")
+
+// appendFrom waits for room in the window and for output, and moves one read of it into the log.
+func (j *Job) appendFrom(o *output) (int, error) {
+	room := j.room(o)
+	if room == 0 {
+		return 0, errUnwanted
+	}
+	rc, err := o.file.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var n int
+	var readErr error
+	err = rc.Read(func(fd uintptr) bool {
+		n, readErr = j.readInto(o, int(fd), room)
+		return !errors.Is(readErr, unix.EAGAIN)
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, readErr
+}
+
+// readInto does one non-blocking read straight into the log's memory. Memory is taken only while
+// there is something to read.
+func (j *Job) readInto(o *output, fd, limit int) (int, error) {
+	j.mu.Lock()
+	buf := o.log.Tail()
+	j.mu.Unlock()
+	n, err := readRetry(fd, buf[:min(len(buf), limit)])
+
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if n <= 0 {
+		o.log.Park()
+		if err == nil {
+			err = io.EOF
+		}
+		return 0, err
+	}
+	o.log.Commit(n)
+	if o.unwanted { // it was closed meanwhile
+		o.log.Release(o.log.Head())
+	}
+	j.changed.Broadcast()
+	return n, nil
+}
+
+func readRetry(fd int, b []byte) (int, error) {
+	for {
+		n, err := unix.Read(fd, b)
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
+}
+
+// room waits until the window has room and returns how much; 0 if the stream is not wanted any more.
+func (j *Job) room(o *output) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for !o.unwanted && o.log.Len() >= o.window {
+		o.starved = true
+		j.changed.Broadcast()
+		j.changed.Wait()
+	}
+	o.starved = false
+	if o.unwanted {
+		return 0
+	}
+	return o.window - o.log.Len()
+}
+
+// drain runs once the command has ended: all that it wrote lies in the pipe and goes into the log.
+// If then somebody else still holds the pipe, late writers (a tee behind a process substitution) get
+// a moment, and after it the stream ends for the client. The pipe is read on to its end, so that a
+// service left in the background does not die of SIGPIPE.
+func (j *Job) drain(o *output) {
+	held, err := j.drainWritten(o)
+	if !held {
+		o.file.Close()
+		j.close(o)
+		return
+	}
+	limit := time.Now().Add(lateOutput)
+	for err == nil && time.Now().Before(limit) {
+		_ = o.file.SetReadDeadline(time.Now().Add(quietOutput))
+		_, err = j.appendFrom(o)
+	}
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		o.file.Close()
+		j.close(o)
+		return
+	}
+	j.mu.Lock()
+	o.late = true
+	j.mu.Unlock()
+	j.close(o)
+	j.table.discard(o.file)
+}
+
+// drainWritten moves what lies in the pipe now into the log, and reports whether the pipe is still
+// open at its other end.
+func (j *Job) drainWritten(o *output) (held bool, err error) {
+	_ = o.file.SetReadDeadline(time.Time{})
+	left := buffered(o.file)
+	for left > 0 {
+		n, err := j.appendFrom(o)
+		if err != nil {
+			return false, err
+		}
+		left -= n
+	}
+	_ = o.file.SetReadDeadline(time.Now().Add(quietOutput))
+	_, err = j.appendFrom(o)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return true, err
+	}
+	return err == nil, err
+}
+
+// buffered is the number of bytes that can be read from a pipe without waiting.
+func buffered(f *os.File) int {
+	n := 0
+	if rc, err := f.SyscallConn(); err == nil {
+		_ = rc.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+	}
+	return n
+}
+
+func (j *Job) close(o *output) {
+	j.mu.Lock()
+	o.done = true
+	j.changed.Broadcast()
+	j.mu.Unlock()
+}

@@ -1,0 +1,386 @@
+package job
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"rexec/internal/exec"
+	"rexec/internal/proto"
+)
+
+// Options are a table's settings. The zero value works.
+type Options struct {
+	Grace     time.Duration // how long a command waits for a client that vanished; default 60 s
+	Retain    time.Duration // how long an ended execution is remembered; default 2 min, at least Grace
+	StopGrace time.Duration // between the polite signals and KILL; default 5 s
+	// RetainBytes bounds the output of ended jobs whose clients have not got all of it; default 256 MiB.
+	RetainBytes int
+	Ledger      *Ledger // of named executions; nil refuses names
+	// Ended is told of each job's end, without blocking; nil: nobody.
+	Ended func(*Job, *proto.Exit)
+}
+
+func (o Options) withDefaults() Options {
+	if o.Grace == 0 {
+		o.Grace = 60 * time.Second
+	}
+	if o.Retain == 0 {
+		o.Retain = 2 * time.Minute
+	}
+	o.Retain = max(o.Retain, o.Grace)
+	if o.StopGrace == 0 {
+		o.StopGrace = 5 * time.Second
+	}
+	if o.RetainBytes == 0 {
+		o.RetainBytes = 256 << 20
+	}
+	return o
+}
+
+// Table holds the jobs of one daemon instance.
+type Table struct {
+	Instance [proto.IDLen]byte
+	started  time.Time
+	options  Options
+	running  sync.WaitGroup // of goroutines that serve running jobs
+	discards sync.WaitGroup
+
+	mu       sync.Mutex
+	jobs     map[tableKey]*Job
+	unread   []*Job // ended, with output that its client may still want; oldest first
+	held     map[*os.File]struct{}
+	live     int
+	draining bool
+	idle     chan struct{} // closed when draining and nothing lives
+}
+
+// tableKey scopes an execution ID to the key that used it.
+type tableKey struct {
+	keyID string
+	id    proto.ExecID
+}
+
+// NewTable returns an empty table with a new instance ID.
+func NewTable(o Options) *Table {
+	t := &Table{
+		started: time.Now(), options: o.withDefaults(),
+		jobs: map[tableKey]*Job{}, held: map[*os.File]struct{}{}, idle: make(chan struct{}),
+	}
+	_, _ = rand.Read(t.Instance[:]) // never fails (crypto/rand)
+	return t
+}
+
+// Uptime is the age of this instance in milliseconds. It starts at 2, so that a request with StartBy 1
+// is never started.
+func (t *Table) Uptime() uint64 { return uint64(time.Since(t.started).Milliseconds()) + 2 }
+
+// Retain is how long an ended execution is remembered, in milliseconds.
+func (t *Table) Retain() uint64 { return uint64(t.options.Retain.Milliseconds()) }
+
+// StartFunc starts the command of a request. Its error is an *exec.StartError, or another one whose
+// text may be shown to the client.
+type StartFunc func(*proto.Run) (*Process, error)
+
+// Open finds the execution that a validated request means or starts it, and returns it together with
+// whether it existed before. If there is nothing to attach to it returns an exit record instead: the
+// request was refused, or it is the stored outcome of an execution that this instance did not run.
+func (t *Table) Open(keyID string, run *proto.Run, start StartFunc) (j *Job, existed bool, x *proto.Exit) {
+	j, existed, x = t.claim(keyID, run)
+	if x != nil {
+		return nil, false, x
+	}
+	if existed {
+		<-j.ready
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		if !j.began {
+			return nil, false, j.exit
+		}
+		return j, true, nil
+	}
+	if x = t.launch(j, start); x != nil {
+		return nil, false, x
+	}
+	return j, false, nil
+}
+
+// claim looks the ID up and reserves it if it is new.
+func (t *Table) claim(keyID string, run *proto.Run) (j *Job, existed bool, x *proto.Exit) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	key := tableKey{keyID, run.ID}
+	if j, ok := t.jobs[key]; ok {
+		if j.digest != run.Digest() {
+			return nil, false, conflict(run)
+		}
+		return j, true, nil
+	}
+	switch {
+	case run.StartBy != 0 && t.Uptime() > run.StartBy:
+		return nil, false, Lost(proto.CauseUnknown,
+			"the server knows nothing of this execution any more; it may have run")
+	case t.draining:
+		return nil, false, Refused(proto.CauseShutdown, "the daemon is shutting down")
+	}
+	j = newJob(t, keyID, run)
+	t.jobs[key] = j
+	t.live++
+	return j, false, nil
+}
+
+// launch starts a reserved job. The intent of a named one is on disk before anything runs.
+func (t *Table) launch(j *Job, start StartFunc) *proto.Exit {
+	if j.Run.Name != "" {
+		if x := t.options.Ledger.begin(j); x != nil {
+			t.drop(j, x)
+			return x
+		}
+	}
+	p, err := start(j.Run)
+	if err != nil {
+		x := refusal(err)
+		if j.Run.Name != "" {
+			t.options.Ledger.cancel(j)
+		}
+		t.drop(j, x)
+		return x
+	}
+	j.begin(p)
+	return nil
+}
+
+// drop frees the ID of a job that was never started, for another try.
+func (t *Table) drop(j *Job, x *proto.Exit) {
+	t.mu.Lock()
+	delete(t.jobs, tableKey{j.KeyID, j.ID})
+	t.ended()
+	t.mu.Unlock()
+	j.mu.Lock()
+	j.exit = x
+	j.mu.Unlock()
+	close(j.ready)
+	close(j.ended)
+}
+
+// finish stores an ended job's record and keeps the job for as long as its client may ask for it.
+func (t *Table) finish(j *Job, x *proto.Exit) {
+	if j.Run.Name != "" {
+		t.options.Ledger.end(j, x)
+	}
+	j.mu.Lock()
+	j.exit = x
+	if j.orphan != nil {
+		j.orphan.Stop()
+		j.orphan = nil
+	}
+	if !j.in.filling {
+		j.in.log.Discard()
+	}
+	j.changed.Broadcast()
+	j.mu.Unlock()
+	close(j.ended)
+	if t.options.Ended != nil {
+		t.options.Ended(j, x)
+	}
+	t.mu.Lock()
+	t.ended()
+	t.unread = append(t.unread, j)
+	t.mu.Unlock()
+	t.evict()
+	time.AfterFunc(t.options.Retain, func() { t.forget(j) })
+}
+
+// ended is called with the lock held.
+func (t *Table) ended() {
+	t.live--
+	if t.draining && t.live == 0 {
+		close(t.idle)
+	}
+}
+
+func (t *Table) forget(j *Job) {
+	j.mu.Lock()
+	attached := j.att != nil
+	if !attached {
+		j.forgetOutput()
+	}
+	j.mu.Unlock()
+	if attached { // a client is still reading it
+		time.AfterFunc(t.options.Retain, func() { t.forget(j) })
+		return
+	}
+	t.mu.Lock()
+	delete(t.jobs, tableKey{j.KeyID, j.ID})
+	t.mu.Unlock()
+}
+
+// evict keeps the output of ended jobs within its bound, giving up the oldest first. A client that
+// comes back too late is told how much it lost.
+func (t *Table) evict() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	total := 0
+	keep := t.unread[:0]
+	for i := len(t.unread) - 1; i >= 0; i-- { // newest first
+		total += t.unread[i].evictBeyond(t.options.RetainBytes - total)
+	}
+	for _, j := range t.unread {
+		if j.holds() > 0 {
+			keep = append(keep, j)
+		}
+	}
+	clear(t.unread[len(keep):])
+	t.unread = keep
+}
+
+// holds is the number of output bytes in memory.
+func (j *Job) holds() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.out[0].log.Len() + j.out[1].log.Len()
+}
+
+// evictBeyond forgets the output if it is more than room and nobody reads it, and returns what stays.
+func (j *Job) evictBeyond(room int) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	n := j.out[0].log.Len() + j.out[1].log.Len()
+	if n > room && j.att == nil {
+		j.forgetOutput()
+		return 0
+	}
+	return n
+}
+
+// orphaned starts what the request wants to happen without a client. Called with the job's lock held.
+func (j *Job) orphaned() {
+	if j.exit != nil || j.proc == nil {
+		return
+	}
+	wait := j.table.options.Grace
+	switch j.Run.OnDisconnect {
+	case proto.DisconnectKeep:
+		return
+	case proto.DisconnectKill:
+		wait = 0
+	}
+	j.orphan = time.AfterFunc(wait, func() {
+		j.End(proto.StateKilled, proto.CauseClientGone, "the client was gone for "+wait.String())
+	})
+}
+
+// Find returns a job by its ID; nil if there is none.
+func (t *Table) Find(keyID string, id proto.ExecID) *Job {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.jobs[tableKey{keyID, id}]
+}
+
+// Shutdown refuses new executions, waits for the running ones until ctx ends, then ends them and waits
+// for that. When it returns, nothing of the table's runs any more.
+func (t *Table) Shutdown(ctx context.Context) {
+	t.mu.Lock()
+	if !t.draining {
+		t.draining = true
+		if t.live == 0 {
+			close(t.idle)
+		}
+	}
+	t.mu.Unlock()
+	select {
+	case <-t.idle:
+	case <-ctx.Done():
+		t.endAll(proto.CauseShutdown, "the daemon is shutting down")
+		<-t.idle
+	}
+	t.running.Wait()
+	t.mu.Lock()
+	for f := range t.held {
+		f.Close()
+	}
+	t.mu.Unlock()
+	t.discards.Wait()
+}
+
+func (t *Table) endAll(cause proto.Cause, reason string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, j := range t.jobs {
+		j.End(proto.StateKilled, cause, reason)
+	}
+}
+
+// discard reads a pipe that only background processes hold, to its end or to the table's shutdown.
+func (t *Table) discard(f *os.File) {
+	_ = f.SetReadDeadline(time.Time{})
+	t.mu.Lock()
+	t.held[f] = struct{}{}
+	t.mu.Unlock()
+	t.discards.Go(func() {
+		buf := make([]byte, 4<<10)
+		for {
+			if _, err := f.Read(buf); err != nil {
+				break
+			}
+		}
+		t.mu.Lock()
+		delete(t.held, f)
+		t.mu.Unlock()
+		f.Close()
+	})
+}
+
+// Refused is the record of a request that started nothing.
+func Refused(cause proto.Cause, reason string) *proto.Exit {
+	return &proto.Exit{State: proto.StateRefused, Code: codeOurs, Cause: cause, Reason: reason}
+}
+
+// Lost is the record of an execution whose outcome cannot be known.
+func Lost(cause proto.Cause, reason string) *proto.Exit {
+	return &proto.Exit{State: proto.StateLost, Code: codeOurs, Cause: cause, Reason: reason}
+}
+
+func conflict(run *proto.Run) *proto.Exit {
+	what := "this execution ID"
+	if run.Name != "" {
+		what = fmt.Sprintf("the execution name %q", run.Name)
+	}
+	return Refused(proto.CauseConflict, what+" stands for a different command already")
+}
+
+func refusal(err error) *proto.Exit {
+	x := Refused(proto.CauseInternal, err.Error())
+	var start *exec.StartError
+	var refused *RefusedError
+	switch {
+	case errors.As(err, &refused):
+		x.Cause = refused.Cause
+	case errors.As(err, &start):
+		x.Code = uint8(start.Code)
+		x.Cause = startCause(start)
+	}
+	return x
+}
+
+func startCause(e *exec.StartError) proto.Cause {
+	switch e.Code {
+	case 127:
+		return proto.CauseNotFound
+	case 126:
+		return proto.CauseCannotExec
+	}
+	return proto.CauseAccount
+}
+
+// RefusedError is a start function's refusal with its cause; its text is for the client.
+type RefusedError struct {
+	Cause  proto.Cause
+	Reason string
+}
+
+func (e *RefusedError) Error() string { return e.Reason }

@@ -1,0 +1,111 @@
+// Package proto is the wire: frames, messages and their limits, as PROTOCOL.md beside this file
+// describes them.
+//
+// It turns values into bytes and bytes into values, and nothing else: pure functions over slices, but
+// for Reader and Writer, which alone touch io. It knows no sockets, clocks, keys or processes and
+// imports the standard library only. Every parser is strict: what it accepts re-encodes to the same
+// bytes, and trailing bytes are an error.
+package proto
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ALPN is the application protocol that both ends demand of TLS, exactly.
+const ALPN = "rexec/1"
+
+// Version is the protocol version spoken after the proof.
+const Version = 1
+
+// Transports, as named in a client's proof.
+const (
+	TransportTCP  uint8 = 1
+	TransportQUIC uint8 = 2
+)
+
+// Type is the first byte of every message.
+type Type uint8
+
+// The messages. C is the client, S the server. Values are frozen by a test.
+const (
+	TypeClientProof Type = 0x01 // C: version, transport, server ID, key ID, nonce, ext, MAC
+	TypeServerProof Type = 0x02 // S: status, nonce, session ID, ext, text, MAC
+	TypeRefused     Type = 0x03 // S: 63 constant bytes
+
+	TypeRun     Type = 0x10 // C: fields
+	TypeStarted Type = 0x11 // S: fields
+	TypeStdout  Type = 0x12 // S: u64 offset, bytes
+	TypeStderr  Type = 0x13 // S: u64 offset, bytes
+	TypeStdin   Type = 0x14 // C: u64 offset, bytes
+	TypeEOF     Type = 0x15 // C: u64 length of stdin
+	TypeAck     Type = 0x16 // both: u8 stream, u64 offset, u32 window
+	TypeSignal  Type = 0x17 // C: name
+	TypeWindow  Type = 0x18 // C: u16 rows, columns, width, height
+	TypeExit    Type = 0x19 // S: fields
+	TypeError   Type = 0x1a // S: u16 code, text
+	TypePing    Type = 0x1b // both: u64 token
+	TypePong    Type = 0x1c // both: u64 token, u64 uptime
+)
+
+// Ignorable marks types that a peer who does not know them skips; any other unknown type is an error.
+const Ignorable Type = 0x80
+
+var typeNames = map[Type]string{
+	TypeClientProof: "client proof", TypeServerProof: "server proof", TypeRefused: "refused",
+	TypeRun: "run", TypeStarted: "started", TypeStdout: "stdout", TypeStderr: "stderr",
+	TypeStdin: "stdin", TypeEOF: "end of stdin", TypeAck: "ack", TypeSignal: "signal",
+	TypeWindow: "window size", TypeExit: "exit", TypeError: "error", TypePing: "ping", TypePong: "pong",
+}
+
+// String is the message's name in errors and logs.
+func (t Type) String() string {
+	if s, ok := typeNames[t]; ok {
+		return s
+	}
+	return fmt.Sprintf("type 0x%02x", uint8(t))
+}
+
+// Known reports whether this version of the protocol defines t.
+func (t Type) Known() bool { _, ok := typeNames[t]; return ok }
+
+// Limits, in bytes of a frame's length field (type byte and payload) unless said otherwise.
+const (
+	// MaxUnproven bounds a frame before the proof: a proof is at most 1,165 bytes, so this is ample
+	// and still nothing that a stranger could fill memory with.
+	MaxUnproven = 4 << 10
+	// MaxData is the payload of one data frame: larger writes gain nothing in throughput, smaller
+	// ones cost a system call and a record each.
+	MaxData = 256 << 10
+	// MaxRun bounds a request. Linux gives all arguments and the environment a quarter of the stack
+	// limit, which is 2 MiB by default; half of it leaves the command room for its own.
+	MaxRun = 1 << 20
+	// MaxSmall bounds every other message.
+	MaxSmall = 64 << 10
+	// MaxArgs and MaxEnv bound the counts inside a request, since a count of empty strings costs
+	// more memory than its bytes.
+	MaxArgs = 65_536
+	MaxEnv  = 4_096
+	// MaxName bounds the name of an execution (rexec --id), MaxText a reason.
+	MaxName = 1_024
+	MaxText = 4 << 10
+)
+
+// maxFrame is the largest length that a frame of type t may claim.
+func maxFrame(t Type) int {
+	switch t {
+	case TypeStdin, TypeStdout, TypeStderr:
+		return 1 + 8 + MaxData
+	case TypeRun:
+		return 1 + MaxRun
+	default:
+		return MaxSmall
+	}
+}
+
+// ErrMalformed is wrapped by every error of a parser: the bytes are not of the message's form.
+var ErrMalformed = errors.New("malformed message")
+
+func malformed(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrMalformed, fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,274 @@
+package proto
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+)
+
+// ExecID names one execution. A daemon runs it at most once.
+type ExecID [IDLen]byte
+
+// String is the ID in lower-case hexadecimal.
+func (id ExecID) String() string { return fmt.Sprintf("%x", id[:]) }
+
+// NamedID is the execution ID of a name that a caller chose (rexec --id).
+func NamedID(name string) ExecID {
+	sum := sha256.Sum256(append([]byte("rexec/1 execution name\x00"), name...))
+	return ExecID(sum[:IDLen])
+}
+
+// Disconnect says what happens to a command whose client vanished.
+type Disconnect uint8
+
+// The disconnect policies.
+const (
+	DisconnectGrace Disconnect = 0 // end it after the daemon's grace period
+	DisconnectKill  Disconnect = 1 // end it at once
+	DisconnectKeep  Disconnect = 2 // let it run; without a reader it waits once its window is full
+)
+
+// EnvVar is one variable of a request. Both are bytes, not text.
+type EnvVar struct{ Name, Value []byte }
+
+// Run asks for one execution: to start it, or to attach to it if its ID is known already. Command
+// text, arguments, environment and paths are bytes in whatever charset the remote host uses.
+// Exactly one of Shell, Argv and Script is set.
+type Run struct {
+	ID     ExecID
+	Shell  []byte   // given to the account's shell with -c
+	Argv   [][]byte // executed as it is, without a shell
+	Script bool     // the account's shell reads its commands from stdin
+	Env    []EnvVar
+	Dir    []byte // working directory; empty: the account's home
+	User   string // account that the client expects; empty: whichever the key names
+	Name   string // the caller's own name for the execution; ID is then NamedID(Name)
+
+	NoStdin      bool // stdin is empty; no Stdin frame follows
+	Pty          []byte
+	Charset      string // of the output as the client wants it; empty: raw bytes
+	Timeout      uint64 // milliseconds the command may run; 0: no limit
+	OnDisconnect Disconnect
+
+	// StartBy is the daemon's uptime in milliseconds after which the execution must not be started
+	// any more but only attached to; 0: no such limit. Who sends a request again sets it to a time
+	// at which the daemon is sure to remember the first one.
+	StartBy uint64
+	// StdoutFrom and StderrFrom are the offsets from which the client wants output.
+	StdoutFrom, StderrFrom uint64
+
+	Extra []Field
+}
+
+// FromRetained as an offset asks for whatever the daemon still holds.
+const FromRetained = 1<<64 - 1
+
+const (
+	runID         uint16 = 1 | Critical
+	runShell      uint16 = 2 | Critical
+	runArgv       uint16 = 3 | Critical
+	runScript     uint16 = 4 | Critical
+	runEnv        uint16 = 5 | Critical
+	runDir        uint16 = 6 | Critical
+	runUser       uint16 = 7 | Critical
+	runName       uint16 = 8 | Critical
+	runNoStdin    uint16 = 9 | Critical
+	runPty        uint16 = 10 | Critical
+	runTimeout    uint16 = 11 | Critical
+	runDisconnect uint16 = 12 | Critical
+	runStartBy    uint16 = 13 | Critical
+	runStdoutFrom uint16 = 14 | Critical
+	runStderrFrom uint16 = 15 | Critical
+	runCharset    uint16 = 16
+)
+
+// Append appends the message. Optional fields have the smaller tags, so they stand first.
+func (m *Run) Append(b []byte) []byte {
+	w := fieldWriter{b: append(b, byte(TypeRun)), extra: m.Extra}
+	w.text(runCharset, m.Charset)
+	w.bytes(runID, m.ID[:])
+	w.bytes(runShell, m.Shell)
+	w.list(runArgv, m.Argv)
+	w.flag(runScript, m.Script)
+	w.list(runEnv, pairs(m.Env))
+	w.bytes(runDir, m.Dir)
+	w.text(runUser, m.User)
+	w.text(runName, m.Name)
+	w.flag(runNoStdin, m.NoStdin)
+	w.bytes(runPty, m.Pty)
+	w.u64(runTimeout, m.Timeout)
+	w.u64(runDisconnect, uint64(m.OnDisconnect))
+	w.u64(runStartBy, m.StartBy)
+	w.u64(runStdoutFrom, m.StdoutFrom)
+	w.u64(runStderrFrom, m.StderrFrom)
+	return w.end()
+}
+
+// ParseRun parses a payload. It checks form; Validate checks sense.
+func ParseRun(b []byte) (*Run, error) {
+	m := new(Run)
+	hasID := false
+	extra, err := parseFields(TypeRun, b, func(f Field) (bool, error) {
+		if f.Tag == runID {
+			hasID = true
+		}
+		known, err := m.set(f)
+		if known {
+			return true, err
+		}
+		return m.setNumber(f)
+	})
+	if err == nil && !hasID {
+		err = malformed("run without an execution ID")
+	}
+	m.Extra = extra
+	return m, err
+}
+
+func (m *Run) set(f Field) (known bool, err error) {
+	switch f.Tag {
+	case runID:
+		err = f.fixed(m.ID[:])
+	case runShell:
+		m.Shell, err = f.bytes(MaxRun)
+	case runArgv:
+		m.Argv, err = f.list(MaxArgs)
+	case runEnv:
+		var items [][]byte
+		if items, err = f.list(2 * MaxEnv); err == nil {
+			m.Env, err = unpairs(items)
+		}
+	case runDir:
+		m.Dir, err = f.bytes(MaxRun)
+	case runUser:
+		m.User, err = f.text(256)
+	case runName:
+		m.Name, err = f.text(MaxRun)
+	case runPty:
+		m.Pty, err = f.bytes(MaxRun)
+	case runCharset:
+		m.Charset, err = f.text(32)
+	default:
+		return false, nil
+	}
+	return true, err
+}
+
+func (m *Run) setNumber(f Field) (known bool, err error) {
+	switch f.Tag {
+	case runScript:
+		m.Script, err = f.flag()
+	case runNoStdin:
+		m.NoStdin, err = f.flag()
+	case runTimeout:
+		m.Timeout, err = f.u64()
+	case runDisconnect:
+		var v uint64
+		v, err = f.u64()
+		if err == nil && v > uint64(DisconnectKeep) {
+			err = malformed("disconnect policy %d", v)
+		}
+		m.OnDisconnect = Disconnect(v)
+	case runStartBy:
+		m.StartBy, err = f.u64()
+	case runStdoutFrom:
+		m.StdoutFrom, err = f.u64()
+	case runStderrFrom:
+		m.StderrFrom, err = f.u64()
+	default:
+		return false, nil
+	}
+	return true, err
+}
+
+func pairs(env []EnvVar) [][]byte {
+	items := make([][]byte, 0, 2*len(env))
+	for _, v := range env {
+		items = append(items, v.Name, v.Value)
+	}
+	return items
+}
+
+func unpairs(items [][]byte) ([]EnvVar, error) {
+	if len(items)%2 != 0 {
+		return nil, malformed("environment name without a value")
+	}
+	env := make([]EnvVar, 0, len(items)/2)
+	for i := 0; i < len(items); i += 2 {
+		env = append(env, EnvVar{items[i], items[i+1]})
+	}
+	return env, nil
+}
+
+// Validate says what is wrong with a well-formed request, in words for the person who made it.
+func (m *Run) Validate() error {
+	if tag, ok := unknownCritical(m.Extra); ok {
+		return fmt.Errorf("this server does not know request field 0x%04x; it is older than the client", tag)
+	}
+	if err := m.validateCommand(); err != nil {
+		return err
+	}
+	if m.Name != "" && (m.ID != NamedID(m.Name) || !ValidName(m.Name)) {
+		return fmt.Errorf("execution name: want 1 to %d bytes without control characters", MaxName)
+	}
+	for _, f := range []struct {
+		name  string
+		value []byte
+	}{{"command", m.Shell}, {"working directory", m.Dir}, {"user", []byte(m.User)}} {
+		if bytes.IndexByte(f.value, 0) >= 0 {
+			return fmt.Errorf("NUL in %s", f.name)
+		}
+	}
+	for _, v := range m.Env {
+		if bytes.IndexByte(v.Name, 0) >= 0 || bytes.IndexByte(v.Value, 0) >= 0 {
+			return fmt.Errorf("NUL in environment variable %q", v.Name)
+		}
+	}
+	return nil
+}
+
+func (m *Run) validateCommand() error {
+	kinds := 0
+	for _, set := range []bool{len(m.Shell) > 0, len(m.Argv) > 0, m.Script} {
+		if set {
+			kinds++
+		}
+	}
+	if kinds == 0 {
+		return errors.New("empty command")
+	}
+	if kinds > 1 {
+		return errors.New("more than one of command, argument vector and script")
+	}
+	if len(m.Argv) > 0 && len(m.Argv[0]) == 0 {
+		return errors.New("the argument vector's first element, the program, is empty")
+	}
+	for i, a := range m.Argv {
+		if bytes.IndexByte(a, 0) >= 0 {
+			return fmt.Errorf("NUL in argument %d", i)
+		}
+	}
+	return nil
+}
+
+// ValidName reports whether s may name an execution: 1 to MaxName bytes, no control characters.
+func ValidName(s string) bool {
+	if s == "" || len(s) > MaxName {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] < 0x20 || s[i] == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// Digest identifies what the request asks for, so that one ID cannot stand for two commands. What
+// only says how to attach is left out.
+func (m *Run) Digest() [sha256.Size]byte {
+	c := *m
+	c.StartBy, c.StdoutFrom, c.StderrFrom, c.Charset = 0, 0, 0, ""
+	return sha256.Sum256(c.Append(nil))
+}

@@ -1,0 +1,47 @@
+package proto
+
+import "io"
+
+// smallData is the size up to which a data frame is copied behind its head and written at once; above
+// it a second write is cheaper than the copy.
+const smallData = 4 << 10
+
+// Writer writes frames to one connection. It is not safe for concurrent use: one goroutine owns all
+// writes to a connection at any time.
+type Writer struct {
+	w   io.Writer
+	buf []byte
+}
+
+// NewWriter returns a Writer over w.
+func NewWriter(w io.Writer) *Writer { return &Writer{w: w} }
+
+// Write writes one frame for each of the messages, in one write to the connection.
+func (w *Writer) Write(messages ...Message) error {
+	b := w.buf[:0]
+	for _, m := range messages {
+		b = AppendFrame(b, m)
+	}
+	return w.flush(b)
+}
+
+// Data writes a data frame of type t whose bytes start at offset of their stream. It does not keep p.
+func (w *Writer) Data(t Type, offset uint64, p []byte) error {
+	b := AppendDataHeader(w.buf[:0], t, offset, len(p))
+	if len(p) <= smallData {
+		return w.flush(append(b, p...))
+	}
+	if err := w.flush(b); err != nil {
+		return err
+	}
+	_, err := w.w.Write(p)
+	return err
+}
+
+func (w *Writer) flush(b []byte) error {
+	if cap(b) <= 2*smallData {
+		w.buf = b[:0] // idle connections keep no more than this
+	}
+	_, err := w.w.Write(b)
+	return err
+}

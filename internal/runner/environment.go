@@ -1,0 +1,104 @@
+//go:build linux
+
+package runner
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"rexec/internal/exec"
+	"rexec/internal/job"
+	"rexec/internal/proto"
+)
+
+// Names of ours in a command's environment.
+const (
+	envID      = "REXEC_ID"               // the execution ID
+	envCommand = "REXEC_ORIGINAL_COMMAND" // what the client asked for, where the key forces another
+)
+
+// marker is the environment entry by which a stray descendant is recognised.
+func marker(m *proto.Run) string { return envID + "=" + m.ID.String() }
+
+// environment is built from nothing: the daemon's own variables never reach a command.
+func environment(o *Options, a exec.Account, c command, m *proto.Run) ([]string, error) {
+	vars := map[string]string{"LANG": o.Lang}
+	for name, value := range o.Env {
+		vars[name] = value
+	}
+	for _, v := range m.Env {
+		name := string(v.Name)
+		if reason := refuseEnv(o, name); reason != "" {
+			return nil, &job.RefusedError{
+				Cause: proto.CausePolicy, Reason: fmt.Sprintf("environment variable %q: %s", name, reason),
+			}
+		}
+		vars[name] = string(v.Value)
+	}
+	for name, value := range map[string]string{
+		"HOME": a.Home, "USER": a.Name, "LOGNAME": a.Name, "SHELL": a.Shell, "PATH": o.Path, envID: m.ID.String(),
+	} {
+		vars[name] = value
+	}
+	if c.asked != "" {
+		vars[envCommand] = c.asked
+	}
+	env := make([]string, 0, len(vars))
+	for name, value := range vars {
+		env = append(env, name+"="+value)
+	}
+	slices.Sort(env)
+	return env, nil
+}
+
+// refuseEnv says why a client may not set a variable; empty if it may.
+func refuseEnv(o *Options, name string) string {
+	switch {
+	case !validEnvName(name):
+		return "not a valid name"
+	case dangerousEnv(name):
+		return "never accepted from a client, since it can make programs run other code"
+	}
+	for _, pattern := range o.AcceptEnv {
+		if prefix, ok := strings.CutSuffix(pattern, "*"); ok && strings.HasPrefix(name, prefix) || pattern == name {
+			return ""
+		}
+	}
+	return "not accepted by this server; accept_env in rexecd.toml lists what is"
+}
+
+func validEnvName(name string) bool {
+	for i := range len(name) {
+		c := name[i]
+		letter := c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c == '_'
+		if !letter && (i == 0 || c < '0' || c > '9') {
+			return false
+		}
+	}
+	return name != ""
+}
+
+// dangerousEnv lists what loaders, shells and interpreters take code, or the place of code, from
+// (ld.so(8), bash(1), perlrun(1), python(1), git(1), node(1), java(1)), and what is ours to set.
+// Whatever accept_env says, these never come from a client.
+func dangerousEnv(name string) bool {
+	for _, prefix := range []string{
+		"LD_", "DYLD_", "BASH_FUNC_", "PYTHON", "PERL", "RUBY", "NODE_", "JAVA_", "JDK_", "_JAVA_", "MALLOC_", "REXEC_",
+	} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	if strings.HasPrefix(name, "GIT_") {
+		return name != "GIT_PROTOCOL"
+	}
+	return slices.Contains([]string{
+		"PATH", "HOME", "USER", "LOGNAME", "SHELL", "IFS", "ENV", "BASH_ENV", "SHELLOPTS", "BASHOPTS", "CDPATH",
+		"GLOBIGNORE", "PS4", "PROMPT_COMMAND", "ZDOTDIR", "FPATH", "GCONV_PATH", "LOCPATH", "NLSPATH", "TZDIR",
+		"GETCONF_DIR", "HOSTALIASES", "LOCALDOMAIN", "RES_OPTIONS", "RESOLV_HOST_CONF", "NIS_PATH", "TMPDIR",
+		"TERMINFO", "TERMINFO_DIRS", "TERMCAP", "TERMPATH", "EDITOR", "VISUAL", "PAGER", "LESSOPEN", "LESSCLOSE",
+		"MANPAGER", "BROWSER", "CLASSPATH", "LUA_INIT", "LUA_PATH", "LUA_CPATH", "OPENSSL_CONF", "OPENSSL_MODULES",
+		"SSH_ASKPASS", "SUDO_ASKPASS", "GTK_MODULES", "QT_PLUGIN_PATH", "XDG_CONFIG_HOME", "XDG_DATA_DIRS",
+	}, name)
+}

@@ -1,0 +1,180 @@
+//go:build linux
+
+// Package runner is the privileged half of the daemon in one process: it verifies proofs with the
+// keys it holds, applies each key's policy, and starts commands as the account that the key names.
+//
+// It owns the way from a request to a command line and an environment. It never reads a byte of a
+// client's or a command's: it is handed parsed values and hands over open files. It must not import
+// server, transport or config.
+package runner
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"rexec/internal/auth"
+	"rexec/internal/exec"
+	"rexec/internal/job"
+	"rexec/internal/proto"
+)
+
+// Options are what the configuration says of commands.
+type Options struct {
+	Path        string            // PATH of every command
+	Lang        string            // LANG, unless the client sets it
+	Env         map[string]string // further variables
+	AcceptEnv   []string          // names that clients may set; a trailing * matches any rest
+	Umask       int
+	Limits      []exec.Limit
+	OOMScoreAdj int
+}
+
+// Runner implements the server's Privileged interface.
+type Runner struct {
+	verifier *auth.Verifier
+	store    *auth.Store
+	launcher *exec.Launcher
+	options  atomic.Pointer[Options]
+	// keyError is told of a key file that cannot be used; the old keys go on.
+	keyError func(error)
+}
+
+// New returns a runner for the keys of a store. keyError must not block.
+func New(v *auth.Verifier, store *auth.Store, l *exec.Launcher, o Options, keyError func(error)) *Runner {
+	r := &Runner{verifier: v, store: store, launcher: l, keyError: keyError}
+	r.options.Store(&o)
+	return r
+}
+
+// Configure changes the options for commands started from now on.
+func (r *Runner) Configure(o Options) { r.options.Store(&o) }
+
+// Verify checks a proof against the key file as it is now.
+func (r *Runner) Verify(a auth.Attempt) auth.Verdict {
+	r.refresh()
+	return r.verifier.Verify(a)
+}
+
+func (r *Runner) refresh() {
+	if _, err := r.store.Refresh(); err != nil {
+		r.keyError(err)
+	}
+}
+
+// Authorize checks that a grant is still good for a peer at this address.
+func (r *Runner) Authorize(g *auth.Grant, remote netip.Addr) error {
+	r.refresh()
+	_, err := r.verifier.Authorize(g, remote)
+	return err
+}
+
+// accountTimeout bounds a directory service that does not answer.
+const accountTimeout = 5 * time.Second
+
+// Start starts what a valid request asks for as far as the key's policy lets it.
+func (r *Runner) Start(ctx context.Context, g *auth.Grant, remote netip.Addr, m *proto.Run) (*job.Process, error) {
+	key, err := r.verifier.Authorize(g, remote)
+	if err != nil {
+		return nil, &job.RefusedError{Cause: proto.CausePolicy, Reason: err.Error()}
+	}
+	if len(m.Pty) > 0 {
+		return nil, &job.RefusedError{Cause: proto.CauseUnsupported, Reason: "this server gives no terminals"}
+	}
+	account, err := r.account(ctx, key, m.User)
+	if err != nil {
+		return nil, err
+	}
+	c, err := decide(key, m)
+	if err != nil {
+		return nil, err
+	}
+	o := r.options.Load()
+	env, err := environment(o, account, c, m)
+	if err != nil {
+		return nil, err
+	}
+	spec := c.spec(account)
+	spec.Env = env
+	spec.Marker = marker(m)
+	spec.Dir = workingDir(m, account)
+	spec.Stdin = !m.NoStdin
+	spec.Umask, spec.Limits, spec.OOMScoreAdj = o.Umask, o.Limits, &o.OOMScoreAdj
+	p, err := r.launcher.Start(spec)
+	if err != nil {
+		return nil, startError(m, err)
+	}
+	return &job.Process{
+		PID: p.PID, Stdin: p.Stdin, Stdout: p.Stdout, Stderr: p.Stderr, Handle: handle{p},
+	}, nil
+}
+
+// account resolves the account of a key anew for every command. Only what the key file names counts;
+// what the client expects is compared with it.
+func (r *Runner) account(ctx context.Context, key auth.Key, wanted string) (exec.Account, error) {
+	ctx, cancel := context.WithTimeout(ctx, accountTimeout)
+	defer cancel()
+	var a exec.Account
+	var err error
+	if key.RunAs == "" {
+		a, err = exec.Self(ctx)
+	} else {
+		a, err = exec.LookupAccount(ctx, key.RunAs)
+	}
+	if err != nil {
+		return a, &job.RefusedError{Cause: proto.CauseAccount, Reason: err.Error()}
+	}
+	if wanted != "" && wanted != a.Name {
+		return a, &job.RefusedError{
+			Cause: proto.CausePolicy, Reason: "key " + key.ID + " runs commands as " + a.Name + ", not as the user asked for",
+		}
+	}
+	return a, nil
+}
+
+// startError keeps what the client may see: the reasons that package exec words for it.
+func startError(m *proto.Run, err error) error {
+	var start *exec.StartError
+	if errors.As(err, &start) {
+		if start.Code == codeOurs && len(m.Dir) > 0 {
+			return &job.RefusedError{Cause: proto.CauseDirectory, Reason: start.Reason}
+		}
+		return start
+	}
+	return &job.RefusedError{Cause: proto.CauseInternal, Reason: "the server cannot start commands now"}
+}
+
+// codeOurs is what exec gives to a failure that no shell has a code for.
+const codeOurs = 255
+
+// workingDir is where the command runs. An account without a home starts at the root, as with sshd;
+// a directory that was asked for is entered or the command does not run.
+func workingDir(m *proto.Run, a exec.Account) string {
+	if len(m.Dir) > 0 {
+		return string(m.Dir)
+	}
+	if _, err := os.Stat(a.Home); err != nil {
+		return "/"
+	}
+	return a.Home
+}
+
+// handle adapts a process to what a job knows of it.
+type handle struct{ p *exec.Process }
+
+func (h handle) Wait() exec.Status              { return h.p.Wait() }
+func (h handle) Stop(grace time.Duration) []int { return h.p.Stop(grace) }
+
+func (h handle) Signal(name string) error {
+	sig, err := exec.ParseSignal(name)
+	if err != nil {
+		return err
+	}
+	if err := h.p.Signal(sig); err != nil && !errors.Is(err, exec.ErrEnded) {
+		return err
+	}
+	return nil
+}

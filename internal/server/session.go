@@ -1,0 +1,266 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"rexec/internal/auth"
+	"rexec/internal/job"
+	"rexec/internal/proto"
+)
+
+// session is a conversation with a peer that proved itself: it can be made from a grant only, and a
+// grant comes from a verified proof only. One goroutine, serve, reads; while a command runs, another
+// one owns the writes.
+type session struct {
+	server *Server
+	ch     Channel
+	grant  *auth.Grant
+	in     *proto.Reader
+	out    *outbox
+	log    *zap.Logger
+
+	run      *run // the current or the last command
+	draining atomic.Bool
+}
+
+func newSession(s *Server, ch Channel, grant *auth.Grant) *session {
+	return &session{
+		server: s, ch: ch, grant: grant,
+		in: proto.NewReader(ch), out: &outbox{w: proto.NewWriter(ch)},
+		log: s.log.With(zap.String("key", grant.KeyID()), zap.Stringer("peer", ch.RemoteAddr())),
+	}
+}
+
+// protocolError is a peer's breach of the protocol; the text goes to the peer.
+type protocolError struct{ text string }
+
+func (e *protocolError) Error() string { return e.text }
+
+func breach(format string, args ...any) error {
+	return &protocolError{fmt.Sprintf(format, args...)}
+}
+
+// serve reads and acts until the conversation ends.
+func (s *session) serve(ctx context.Context) {
+	stop := context.AfterFunc(ctx, func() { s.ch.Close() })
+	defer stop()
+	defer s.recover()
+	err := s.read(ctx)
+	s.end(err)
+}
+
+// recover keeps a programmer's mistake in one conversation from ending all others.
+func (s *session) recover() {
+	if p := recover(); p != nil {
+		s.log.Error("internal error: panic in a session", zap.Any("panic", p), zap.Stack("stack"))
+		s.end(errors.New("internal error"))
+	}
+}
+
+func (s *session) read(ctx context.Context) error {
+	for {
+		t, _, err := s.in.Next()
+		if err == nil {
+			err = s.dispatch(ctx, t)
+		}
+		if s.draining.Load() && (s.run == nil || s.run.over()) {
+			return errDraining
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+var errDraining = errors.New("the daemon is shutting down")
+
+// dispatch acts on one message.
+func (s *session) dispatch(ctx context.Context, t proto.Type) error {
+	switch t {
+	case proto.TypeRun:
+		return s.begin(ctx)
+	case proto.TypeStdin, proto.TypeEOF, proto.TypeAck, proto.TypeSignal, proto.TypeWindow:
+		if s.run == nil {
+			return breach("%s before any run", t)
+		}
+		return s.forRun(t)
+	case proto.TypePing:
+		return s.ping()
+	case proto.TypePong:
+		return nil
+	}
+	if !t.Known() && t&proto.Ignorable != 0 {
+		return nil
+	}
+	return breach("unexpected %s from a client", t)
+}
+
+// forRun passes a message on to the command that runs or has just ended.
+func (s *session) forRun(t proto.Type) error {
+	if t == proto.TypeStdin {
+		offset, err := s.in.Offset()
+		if err != nil {
+			return err
+		}
+		return s.run.input(offset, s.in)
+	}
+	payload, err := s.in.Payload()
+	if err != nil {
+		return err
+	}
+	switch t {
+	case proto.TypeEOF:
+		m, err := proto.ParseEOF(payload)
+		if err != nil {
+			return err
+		}
+		return s.run.inputEOF(m.Length)
+	case proto.TypeAck:
+		m, err := proto.ParseAck(payload)
+		if err != nil {
+			return err
+		}
+		return s.run.ack(m)
+	case proto.TypeSignal:
+		m, err := proto.ParseSignal(payload)
+		if err != nil {
+			return err
+		}
+		return s.signal(m.Name)
+	default:
+		return s.note("no terminal")
+	}
+}
+
+func (s *session) signal(name string) error {
+	if err := s.run.signal(name); err != nil {
+		return s.note(err.Error())
+	}
+	return nil
+}
+
+func (s *session) ping() error {
+	payload, err := s.in.Payload()
+	if err != nil {
+		return err
+	}
+	m, err := proto.ParsePing(payload)
+	if err != nil {
+		return err
+	}
+	return s.out.post(&proto.Pong{Token: m.Token, Uptime: s.server.jobs.Uptime()}, nil)
+}
+
+// note tells the client that a message had no effect.
+func (s *session) note(text string) error {
+	return s.out.post(nil, &proto.Error{Code: proto.ErrorIgnored, Text: text})
+}
+
+// begin answers a run request.
+func (s *session) begin(ctx context.Context) error {
+	payload, err := s.in.Payload()
+	if err != nil {
+		return err
+	}
+	m, err := proto.ParseRun(payload)
+	if err != nil {
+		return err
+	}
+	if s.run != nil {
+		if !s.run.over() {
+			return breach("run while a command runs")
+		}
+		s.run.received() // the client went on, so it has everything of the last one
+		s.run = nil
+	}
+	r, x := s.open(ctx, m)
+	if x != nil {
+		s.log.Info("command not run", zap.Stringer("id", m.ID), zap.Stringer("state", x.State),
+			zap.String("reason", clean(x.Reason)))
+		return s.out.write(x)
+	}
+	s.run = r
+	return nil
+}
+
+// open starts or finds the execution and attaches to it.
+func (s *session) open(ctx context.Context, m *proto.Run) (*run, *proto.Exit) {
+	if err := m.Validate(); err != nil {
+		return nil, job.Refused(proto.CauseInvalid, "invalid request: "+err.Error())
+	}
+	addr := remoteAddr(s.ch)
+	if err := s.server.privileged.Authorize(s.grant, addr); err != nil {
+		return nil, job.Refused(proto.CausePolicy, err.Error())
+	}
+	j, existed, x := s.server.jobs.Open(s.grant.KeyID(), m, func(m *proto.Run) (*job.Process, error) {
+		return s.server.privileged.Start(ctx, s.grant, addr, m)
+	})
+	if x != nil {
+		return nil, x
+	}
+	r := &run{session: s, done: make(chan struct{})}
+	a, started, err := j.Attach([2]uint64{m.StdoutFrom, m.StderrFrom}, r.kick)
+	if err != nil {
+		return nil, job.Refused(proto.CauseInvalid, "invalid request: "+err.Error())
+	}
+	started.Attached = existed
+	if ce := s.log.Check(zap.InfoLevel, "command"); ce != nil {
+		ce.Write(zap.Stringer("id", m.ID), zap.Bool("attached", existed), zap.Uint64("pid", started.PID))
+	}
+	if ce := s.log.Check(zap.DebugLevel, "command text"); ce != nil {
+		ce.Write(zap.Stringer("id", m.ID), zap.ByteString("shell", m.Shell), zap.ByteStrings("argv", m.Argv))
+	}
+	r.start(a, started)
+	return r, nil
+}
+
+// end closes the conversation: in order if the peer can still read, at once if it cannot.
+func (s *session) end(err error) {
+	var broken *protocolError
+	var frame *proto.FrameError
+	switch {
+	case errors.As(err, &broken), errors.As(err, &frame), errors.Is(err, proto.ErrMalformed):
+		s.log.Warn("protocol error", zap.String("reason", clean(err.Error())))
+		s.close(&proto.Error{Code: proto.ErrorProtocol, Text: "protocol error: " + err.Error()})
+	case errors.Is(err, errDraining):
+		s.close(&proto.Error{Code: proto.ErrorShutdown, Text: err.Error()})
+	default:
+		s.close(nil)
+	}
+	if s.run != nil && errors.Is(err, io.EOF) { // a client that closes in order has everything
+		s.run.received()
+	}
+	s.log.Debug("conversation ended", zap.NamedError("cause", err))
+}
+
+// close ends the writer of a running command, says a last word, and closes the connection.
+func (s *session) close(last *proto.Error) {
+	_ = s.ch.SetWriteDeadline(time.Now().Add(time.Second))
+	if s.run != nil {
+		s.run.leave()
+	}
+	if last == nil {
+		s.ch.Close()
+		return
+	}
+	if s.out.write(last) == nil {
+		linger(s.ch, time.Second)
+	}
+	s.ch.Close()
+}
+
+// drain ends the session as soon as no command runs in it. It is called by another goroutine.
+func (s *session) drain() {
+	s.draining.Store(true)
+	s.out.whenIdle(func() { _ = s.ch.SetReadDeadline(time.Unix(1, 0)) })
+}
+
+// abort ends the session now.
+func (s *session) abort() { _ = s.ch.SetDeadline(time.Unix(1, 0)) }
