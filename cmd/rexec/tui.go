@@ -87,7 +87,7 @@ func isTimeout(err error) bool {
 func (p *program) tell(r *client.Result) {
 	switch r.State {
 	case proto.StateRefused, proto.StateLost:
-		errorf(p.err, "%s", printable(r.Reason))
+		errorf(p.err, "%s%s", printable(p.program(r.Cause)), printable(r.Reason))
 		if hint := refusalHint(r.Cause); hint != "" {
 			hintf(p.err, "%s", hint)
 		}
@@ -108,6 +108,14 @@ func (p *program) tell(r *client.Result) {
 	if r.Resumed > 0 {
 		p.logf("lost connections made good: %d", r.Resumed)
 	}
+}
+
+// program is what a message about a program that cannot be executed begins with.
+func (p *program) program(c proto.Cause) string {
+	if p.options.argv && (c == proto.CauseNotFound || c == proto.CauseCannotExec) {
+		return p.options.words[0] + ": "
+	}
+	return ""
 }
 
 func refusalHint(c proto.Cause) string {

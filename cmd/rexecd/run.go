@@ -59,7 +59,6 @@ type streams struct {
 // common are the options that the daemon and every verb take.
 type common struct {
 	configPath string
-	explicit   bool // configPath was given
 	stateDir   string
 	listen     string
 }

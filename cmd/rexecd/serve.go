@@ -21,6 +21,7 @@ import (
 	"rexec/internal/proto"
 	"rexec/internal/runner"
 	"rexec/internal/server"
+	"rexec/internal/systemd"
 	"rexec/internal/transport"
 )
 
@@ -70,6 +71,7 @@ func serve(ctx context.Context, c *common, io streams) error {
 		return err
 	}
 	d.announce(id, ln.Addr())
+	systemd.Ready() // the socket accepts from here on
 	return d.run(ctx, ln)
 }
 
@@ -159,6 +161,7 @@ func (d *daemon) run(ctx context.Context, ln net.Listener) error {
 			d.shutdown(0)
 			return fmt.Errorf("accepting connections: %w", err)
 		case <-ctx.Done():
+			systemd.Stopping()
 			d.log.Info("stopping; running commands get time to end", zap.Duration("drain", d.cfg.Server.Drain))
 			d.shutdown(d.cfg.Server.Drain)
 			if err := <-failed; !errors.Is(err, server.ErrClosed) {
@@ -181,6 +184,8 @@ func (d *daemon) shutdown(drain time.Duration) {
 
 // reload takes over a changed configuration, all of it or, if anything is wrong, nothing.
 func (d *daemon) reload() {
+	systemd.Reloading()
+	defer systemd.Ready()
 	cfg, path, err := d.common.load()
 	if err != nil {
 		d.log.Error("the new configuration is not used, the old one stays in force", zap.Error(err))

@@ -173,8 +173,9 @@ func createFile(path string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(temp)
-	if err := os.Link(temp, path); err != nil {
+	err = os.Link(temp, path)
+	_ = os.Remove(temp)
+	if err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(path))

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"rexec/internal/proto"
@@ -137,14 +138,7 @@ func hasStep(b []byte) bool {
 	return true
 }
 
-func isHex(b []byte) bool {
-	for _, c := range b {
-		if !('0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F') {
-			return false
-		}
-	}
-	return true
-}
+func isHex(b []byte) bool { return strings.Trim(string(b), "0123456789abcdefABCDEF") == "" }
 
 // isText reports whether b is printable UTF-8, which random bytes are once in 10^11 times.
 func isText(b []byte) bool {

@@ -61,7 +61,8 @@ func OpenStore(path string) (*Store, error) {
 func (s *Store) Refresh() (changed bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.seen.fresh && s.seen == s.look() {
+	// What kept the file from being read may go away without a trace in the file.
+	if !s.seen.fresh && s.seen.problem == "" && s.seen == s.look() {
 		return false, nil
 	}
 	keys, now, err := s.load()
@@ -86,7 +87,7 @@ func (s *Store) look() version {
 	case err != nil:
 		return version{problem: err.Error()}
 	}
-	return version{id: identify(info), content: s.seen.content, problem: s.seen.problem}
+	return version{id: identify(info), content: s.seen.content}
 }
 
 func (s *Store) load() (*keySet, version, error) {

@@ -420,6 +420,22 @@ func TestRefresh(t *testing.T) {
 	if err := os.Chtimes(path, time.Time{}, time.Now().Add(-time.Hour)); err != nil {
 		t.Fatal(err)
 	}
+	chmod(t, filepath.Dir(path), 0o777)
+	write(t, path, a)
+	if err := os.Chtimes(path, time.Time{}, time.Now().Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	expect("open directory", false, "fix: chmod 700 ", "b")
+	chmod(t, filepath.Dir(path), 0o700)
+	expect("mended directory", true, "", "a")
+	write(t, path, b)
+	if err := os.Chtimes(path, time.Time{}, time.Now().Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	expect("and back", true, "", "b")
+	if err := os.Chtimes(path, time.Time{}, time.Now().Add(-2*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
 	expect("touched", false, "", "b")
 	write(t, path, a)
 	expect("after rest", true, "", "a")

@@ -199,7 +199,7 @@ func (x *execution) output(l *link, i int) error {
 			x.deliver(l, i, x.buf[:n])
 			o.received += uint64(n)
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

@@ -4,6 +4,7 @@ package exec
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -18,18 +19,19 @@ import (
 // prepareThread gives the calling thread what commands must inherit: an empty
 // signal mask, no inheritable or ambient capabilities (CVE-2022-36109 is a
 // runtime that left them), and a umask that can be set without changing that
-// of the program. The last is not possible where seccomp forbids unshare(2), as
-// in most containers; it is reported, and the umask of the program then
-// changes for the moment of a start.
-func prepareThread() (ownUmask bool, err error) {
+// of the program. Where seccomp forbids unshare(2), as in most containers, the
+// last is not possible: the program's umask then changes for the moment of a
+// start, which is why files of the daemon must be created with exact modes.
+func prepareThread() error {
 	var empty unix.Sigset_t
 	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &empty, nil); err != nil {
-		return false, fmt.Errorf("emptying the signal mask: %w", err)
+		return fmt.Errorf("emptying the signal mask: %w", err)
 	}
 	if err := dropInheritable(); err != nil {
-		return false, fmt.Errorf("dropping inheritable capabilities: %w", err)
+		return fmt.Errorf("dropping inheritable capabilities: %w", err)
 	}
-	return unix.Unshare(unix.CLONE_FS) == nil, nil
+	_ = unix.Unshare(unix.CLONE_FS)
+	return nil
 }
 
 // dropInheritable clears the inheritable set of the calling thread; the kernel
@@ -65,53 +67,6 @@ func closeInherited() error {
 	return nil
 }
 
-// inherited is what the program's threads have from whoever started it, as
-// proc_pid_status(5) shows it for the main thread.
-type inherited struct {
-	ignored, blocked uint64 // signal sets: bit 0 is signal 1
-	capabilities     uint64 // the inheritable set; the ambient set is a part of it
-	umask            int
-}
-
-func readInherited() (i inherited, err error) {
-	text, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return i, err
-	}
-	var umask uint64
-	for _, field := range []struct {
-		name string
-		base int
-		to   *uint64
-	}{
-		{"Umask", 8, &umask},
-		{"SigIgn", 16, &i.ignored},
-		{"SigBlk", 16, &i.blocked},
-		{"CapInh", 16, &i.capabilities},
-	} {
-		_, rest, found := bytes.Cut(text, []byte("\n"+field.name+":\t"))
-		if !found {
-			return i, fmt.Errorf("no %s line in /proc/self/status", field.name)
-		}
-		word, _, _ := bytes.Cut(rest, []byte("\n"))
-		if *field.to, err = strconv.ParseUint(string(word), field.base, 64); err != nil {
-			return i, fmt.Errorf("reading %s in /proc/self/status: %w", field.name, err)
-		}
-	}
-	i.umask = int(umask)
-	return i, nil
-}
-
-func (i inherited) ignoredSignals() []os.Signal {
-	var sigs []os.Signal
-	for n := 1; n <= rtMax; n++ {
-		if i.ignored&(1<<(n-1)) != 0 {
-			sigs = append(sigs, syscall.Signal(n))
-		}
-	}
-	return sigs
-}
-
 // resetSignals makes signals that the program inherited as ignored (by nohup,
 // or by a shell's background job) default in commands. The Go runtime does that
 // for signals it has a handler for, so they get one that does nothing: the
@@ -120,17 +75,21 @@ type resetSignals struct {
 	sink chan os.Signal
 }
 
-func newResetSignals(before inherited) (*resetSignals, error) {
-	r := &resetSignals{sink: make(chan os.Signal, 1)}
-	if before.ignored == 0 {
-		return r, nil
-	}
-	signal.Notify(r.sink, before.ignoredSignals()...)
-	after, err := readInherited()
+func newResetSignals() (*resetSignals, error) {
+	ignored, err := ignoredSignals()
 	if err != nil {
 		return nil, err
 	}
-	for _, sig := range after.ignoredSignals() {
+	r := &resetSignals{sink: make(chan os.Signal, 1)}
+	if len(ignored) == 0 {
+		return r, nil
+	}
+	signal.Notify(r.sink, ignored...)
+	left, err := ignoredSignals()
+	if err != nil {
+		return nil, err
+	}
+	for _, sig := range left {
 		// The runtime keeps its hands off signals that C libraries use
 		// internally, so a handler is not possible, and default is safe.
 		if err := setDefault(sig.(syscall.Signal)); err != nil {
@@ -141,6 +100,30 @@ func newResetSignals(before inherited) (*resetSignals, error) {
 }
 
 func (r *resetSignals) close() { signal.Stop(r.sink) }
+
+// ignoredSignals reads which signals the program ignores now.
+func ignoredSignals() ([]os.Signal, error) {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return nil, err
+	}
+	_, rest, found := bytes.Cut(status, []byte("\nSigIgn:\t"))
+	if !found {
+		return nil, errors.New("no SigIgn line in /proc/self/status")
+	}
+	word, _, _ := bytes.Cut(rest, []byte("\n"))
+	mask, err := strconv.ParseUint(string(word), 16, 64)
+	if err != nil {
+		return nil, fmt.Errorf("reading SigIgn in /proc/self/status: %w", err)
+	}
+	var sigs []os.Signal
+	for n := 1; n <= rtMax; n++ {
+		if mask&(1<<(n-1)) != 0 {
+			sigs = append(sigs, syscall.Signal(n))
+		}
+	}
+	return sigs, nil
+}
 
 // setDefault is sigaction(2) with SIG_DFL, which is a structure of zeros on
 // every architecture.

@@ -13,21 +13,16 @@ import (
 )
 
 // Launcher starts processes. A process takes its umask, signal mask and
-// capabilities from the thread that forks it. The Launcher has a thread that
-// is used for nothing else, on which they can be set, and uses it unless any
-// other thread gives the same result: two switches between threads are a tenth
-// of the cost of a short command.
+// capabilities from the thread that forks it, so all forks happen on one thread
+// that belongs to the Launcher and is used for nothing else. That costs nothing
+// that BenchmarkStart could show against forking on the caller's thread.
 //
-// While a Launcher exists, nothing in the program may call [signal.Ignore],
-// [signal.Reset] or umask(2): commands would inherit the result.
+// While a Launcher exists, nothing in the program may call [signal.Ignore] or
+// [signal.Reset]: commands would inherit the ignored signals.
 type Launcher struct {
-	root    bool // whether accounts other than our own can be assumed
-	uid     uint32
-	signals *resetSignals
-
-	plain bool // whether any thread will do for commands with the umask below
-	umask int
-
+	root     bool // whether accounts other than our own can be assumed
+	uid      uint32
+	signals  *resetSignals
 	requests chan *request
 	quit     chan struct{}
 	closing  sync.Once
@@ -45,11 +40,7 @@ func NewLauncher() (*Launcher, error) {
 	if err := closeInherited(); err != nil {
 		return nil, fmt.Errorf("marking inherited files close-on-exec: %w", err)
 	}
-	before, err := readInherited()
-	if err != nil {
-		return nil, fmt.Errorf("reading what was inherited: %w", err)
-	}
-	signals, err := newResetSignals(before)
+	signals, err := newResetSignals()
 	if err != nil {
 		return nil, fmt.Errorf("resetting ignored signals: %w", err)
 	}
@@ -57,19 +48,15 @@ func NewLauncher() (*Launcher, error) {
 		root:     os.Geteuid() == 0,
 		uid:      uint32(os.Geteuid()),
 		signals:  signals,
-		umask:    before.umask,
 		requests: make(chan *request),
 		quit:     make(chan struct{}),
 	}
-	ready := make(chan threadReport)
+	ready := make(chan error)
 	l.wg.Go(func() { l.thread(ready) })
-	report := <-ready
-	if report.err != nil {
+	if err := <-ready; err != nil {
 		l.Close()
-		return nil, fmt.Errorf("preparing a thread: %w", report.err)
+		return nil, fmt.Errorf("preparing a thread: %w", err)
 	}
-	// The umask is only ours to rely on when the thread does not share it.
-	l.plain = report.ownUmask && before.blocked == 0 && before.capabilities == 0
 	return l, nil
 }
 
@@ -91,6 +78,10 @@ func (l *Launcher) Close() {
 // signal actions and an empty signal mask, and exactly the rights of its account.
 // A daemon that is not root can start set-user-ID programs, but refuses those
 // for which it must also set limits.
+//
+// A directory or program on a file system that does not answer holds up all
+// starts, and from the next garbage collection on the whole program: the Go
+// runtime cannot be interrupted between fork and exec.
 func (l *Launcher) Start(spec *Spec) (*Process, error) {
 	if err := spec.check(); err != nil {
 		return nil, err
@@ -116,20 +107,8 @@ func (l *Launcher) Start(spec *Spec) (*Process, error) {
 	return newProcess(r, io), nil
 }
 
-// send has r served, on this thread if possible.
+// send has r served by the thread.
 func (l *Launcher) send(r *request) error {
-	select {
-	case <-l.quit:
-		return errClosed
-	default:
-	}
-	if l.plain && r.spec.Umask == l.umask {
-		// Whoever traces a child, to set its limits, must stay on one thread.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		r.run()
-		return nil
-	}
 	select {
 	case <-l.quit:
 		return errClosed
@@ -139,29 +118,23 @@ func (l *Launcher) send(r *request) error {
 	}
 }
 
-// threadReport is what the Launcher's thread says when it is ready.
-type threadReport struct {
-	ownUmask bool
-	err      error
-}
-
 // thread serves requests on an OS thread of its own, which ends with it: it
 // is never unlocked, because what [prepareThread] changed cannot be undone.
-func (l *Launcher) thread(ready chan<- threadReport) {
+func (l *Launcher) thread(ready chan<- error) {
 	runtime.LockOSThread()
 	if unix.Gettid() == unix.Getpid() {
 		// The main thread cannot be ended, and what /proc/self says of the
 		// program is taken from it. It is held here until the goroutine that
 		// takes over has a thread of its own.
-		placed := make(chan threadReport)
+		placed := make(chan error)
 		l.wg.Go(func() { l.thread(placed) })
-		report := <-placed
+		err := <-placed
 		runtime.UnlockOSThread()
-		ready <- report
+		ready <- err
 		return
 	}
-	ownUmask, err := prepareThread()
-	ready <- threadReport{ownUmask: ownUmask, err: err}
+	err := prepareThread()
+	ready <- err
 	if err != nil {
 		return
 	}
@@ -170,7 +143,9 @@ func (l *Launcher) thread(ready chan<- threadReport) {
 		case <-l.quit:
 			return
 		case r := <-l.requests:
-			r.runWithUmask()
+			old := unix.Umask(r.spec.Umask)
+			r.run()
+			unix.Umask(old)
 			close(r.done)
 		}
 	}

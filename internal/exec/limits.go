@@ -139,7 +139,7 @@ func refuseSetuid(pid int) error {
 // limits of another account's process and raising one above our own needs a
 // capability of its own (prlimit(2)).
 func withHint(err error) error {
-	if err == unix.EPERM {
+	if errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("%w (the daemon needs the capability CAP_SYS_RESOURCE)", err)
 	}
 	return err

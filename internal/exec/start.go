@@ -30,14 +30,6 @@ type request struct {
 	staged bool // stages has found account and directory in order
 }
 
-// runWithUmask must not be called on two threads at a time unless each has a
-// umask of its own.
-func (r *request) runWithUmask() {
-	old := unix.Umask(r.spec.Umask)
-	defer unix.Umask(old)
-	r.run()
-}
-
 // run starts the command. Whether a file can be executed is decided by the
 // kernel, with the account's rights, when the child tries.
 func (r *request) run() {
@@ -131,7 +123,7 @@ func (r *request) fork(file string) error {
 	r.started, r.ticks = time.Now(), bootTicks()
 	pid, err := syscall.ForkExec(file, r.spec.argv(), attr)
 	if err != nil {
-		if attr.Sys.Ptrace && err == syscall.EPERM {
+		if attr.Sys.Ptrace && errors.Is(err, syscall.EPERM) {
 			if err := r.stages(); err != nil {
 				return err
 			}

@@ -85,7 +85,7 @@ func (s *stop) run(ask bool) {
 // ask reports whether the tree ended by itself within the grace period.
 func (s *stop) ask() bool {
 	p := s.process
-	members, err := p.tree.members()
+	members, _ := p.tree.members() // what cannot be listed now is found by the kill
 	// SIGCONT is last, so that a stopped process finds the others waiting.
 	for _, sig := range []unix.Signal{unix.SIGHUP, unix.SIGTERM, unix.SIGCONT} {
 		grouped := p.signalGroup(sig) == nil
@@ -99,7 +99,7 @@ func (s *stop) ask() bool {
 	for s.sleep(p.done, time.Hour) && !isClosed(p.done) {
 	}
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
-		if members, err = p.tree.members(); err == nil && len(members) == 0 && isClosed(p.done) {
+		if members, err := p.tree.members(); err == nil && len(members) == 0 && isClosed(p.done) {
 			return true
 		}
 		if !s.sleep(nil, pause) {

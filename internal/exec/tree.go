@@ -161,8 +161,6 @@ func (t *tree) signal(sig syscall.Signal, match func(proc) bool) {
 	}
 }
 
-func everyone(proc) bool { return true }
-
 func outsideGroup(group int) func(proc) bool {
 	return func(p proc) bool { return p.group != group }
 }

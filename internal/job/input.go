@@ -77,7 +77,7 @@ func (a *Attachment) Input(offset uint64, r io.Reader) error {
 		n, err := r.Read(buf)
 		a.inputArrived(n)
 		offset += uint64(n)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

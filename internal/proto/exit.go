@@ -15,12 +15,21 @@ const (
 	StateRefused  State = 6 // it was not started
 )
 
-var stateNames = [...]string{1: "exited", 2: "signaled", 3: "timeout", 4: "killed", 5: "lost", 6: "refused"}
-
 // String is the state's name in machine-readable records.
 func (s State) String() string {
-	if s >= StateExited && s <= StateRefused {
-		return stateNames[s]
+	switch s {
+	case StateExited:
+		return "exited"
+	case StateSignaled:
+		return "signaled"
+	case StateTimeout:
+		return "timeout"
+	case StateKilled:
+		return "killed"
+	case StateLost:
+		return "lost"
+	case StateRefused:
+		return "refused"
 	}
 	return fmt.Sprintf("state %d", uint8(s))
 }

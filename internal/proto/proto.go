@@ -51,23 +51,55 @@ const (
 // Ignorable marks types that a peer who does not know them skips; any other unknown type is an error.
 const Ignorable Type = 0x80
 
-var typeNames = map[Type]string{
-	TypeClientProof: "client proof", TypeServerProof: "server proof", TypeRefused: "refused",
-	TypeRun: "run", TypeStarted: "started", TypeStdout: "stdout", TypeStderr: "stderr",
-	TypeStdin: "stdin", TypeEOF: "end of stdin", TypeAck: "ack", TypeSignal: "signal",
-	TypeWindow: "window size", TypeExit: "exit", TypeError: "error", TypePing: "ping", TypePong: "pong",
+// name is the message's name; empty for a type that is not defined.
+func (t Type) name() string {
+	switch t {
+	case TypeClientProof:
+		return "client proof"
+	case TypeServerProof:
+		return "server proof"
+	case TypeRefused:
+		return "refused"
+	case TypeRun:
+		return "run"
+	case TypeStarted:
+		return "started"
+	case TypeStdout:
+		return "stdout"
+	case TypeStderr:
+		return "stderr"
+	case TypeStdin:
+		return "stdin"
+	case TypeEOF:
+		return "end of stdin"
+	case TypeAck:
+		return "ack"
+	case TypeSignal:
+		return "signal"
+	case TypeWindow:
+		return "window size"
+	case TypeExit:
+		return "exit"
+	case TypeError:
+		return "error"
+	case TypePing:
+		return "ping"
+	case TypePong:
+		return "pong"
+	}
+	return ""
 }
 
 // String is the message's name in errors and logs.
 func (t Type) String() string {
-	if s, ok := typeNames[t]; ok {
+	if s := t.name(); s != "" {
 		return s
 	}
 	return fmt.Sprintf("type 0x%02x", uint8(t))
 }
 
 // Known reports whether this version of the protocol defines t.
-func (t Type) Known() bool { _, ok := typeNames[t]; return ok }
+func (t Type) Known() bool { return t.name() != "" }
 
 // Limits, in bytes of a frame's length field (type byte and payload) unless said otherwise.
 const (

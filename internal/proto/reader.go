@@ -2,6 +2,7 @@ package proto
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -137,7 +138,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 	r.left -= n
 	if r.left > 0 {
 		err = noEOF(err)
-	} else if err == io.EOF {
+	} else if errors.Is(err, io.EOF) {
 		err = nil // the next call says it
 	}
 	return n, err
@@ -156,7 +157,7 @@ func (r *Reader) skip() error {
 }
 
 func noEOF(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

@@ -7,26 +7,31 @@ import (
 	"testing"
 )
 
-// TestViolations feeds the parsers what is not a message, and wants to be told so in these words.
-func TestViolations(t *testing.T) {
-	const (
-		id    = "8001 00000010 202122232425262728292a2b2c2d2e2f"
-		shell = "8002 00000001 61"
-		state = "0001 00000008 0000000000000001"
-		head  = "01 01 404142434445464748494a4b4c4d4e4f"
-		nonce = "a0a1a2a3a4a5a6a7a8a9aaabacadaeafb0b1b2b3b4b5b6b7b8b9babbbcbdbebf"
-	)
-	var (
-		run, started, exit = boxed(ParseRun), boxed(ParseStarted), boxed(ParseExit)
-		offer, choice      = boxed(ParseOffer), boxed(ParseChoice)
-		client, server     = boxed(ParseClientProof), boxed(ParseServerProof)
-	)
-	tests := []struct {
-		parse func([]byte) (Message, error)
-		wire  string
-		want  string // behind "malformed message: "
-	}{
-		// fields, as any message may have them
+// violation is what is not a message, and how the parser says so behind "malformed message: ".
+type violation struct {
+	parse func([]byte) (Message, error)
+	wire  string
+	want  string
+}
+
+func checkViolations(t *testing.T, violations []violation) {
+	t.Helper()
+	for _, v := range violations {
+		m, err := v.parse(unhex(v.wire))
+		if err == nil {
+			t.Errorf("%s: parsed as %+v, want error %q", v.wire, m, v.want)
+			continue
+		}
+		if got := err.Error(); got != "malformed message: "+v.want || !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: error %q, want %q", v.wire, got, v.want)
+		}
+	}
+}
+
+// TestFieldViolations feeds a parser of fields with what no message may hold.
+func TestFieldViolations(t *testing.T) {
+	started := boxed(ParseStarted)
+	checkViolations(t, []violation{
 		{started, "00", "started is too short"},
 		{started, "0001 00000008", "started is too short"},
 		{started, "0001 ffffffff 00", "started is too short"},
@@ -45,7 +50,17 @@ func TestViolations(t *testing.T) {
 		{started, "0002 00000001 00", "field 0x0002 is not a flag"},
 		{started, "0002 00000001 02", "field 0x0002 is not a flag"},
 		{started, "0002 00000002 0101", "field 0x0002 is not a flag"},
+	})
+}
 
+// TestRunViolations feeds ParseRun with what has the form of fields and not that of a request.
+func TestRunViolations(t *testing.T) {
+	const (
+		id    = "8001 00000010 202122232425262728292a2b2c2d2e2f"
+		shell = "8002 00000001 61"
+	)
+	run := boxed(ParseRun)
+	checkViolations(t, []violation{
 		{run, "", "run without an execution ID"},
 		{run, shell, "run without an execution ID"},
 		{run, "8001 0000000f 202122232425262728292a2b2c2d2e", "field 0x8001 has 15 bytes, want 16"},
@@ -77,7 +92,14 @@ func TestViolations(t *testing.T) {
 		{run, id + "800d 00000008 0000000000000000", "field 0x800d is zero"},
 		{run, id + "800e 00000008 0000000000000000", "field 0x800e is zero"},
 		{run, id + "800f 00000008 0000000000000000", "field 0x800f is zero"},
+	})
+}
 
+// TestExitViolations holds Exit above all to this: no outcome that the client cannot name, and no failure with code 0.
+func TestExitViolations(t *testing.T) {
+	const state = "0001 00000008 0000000000000001"
+	exit := boxed(ParseExit)
+	checkViolations(t, []violation{
 		{exit, "", "exit record of state 0"},
 		{exit, "0002 00000008 0000000000000001", "exit record of state 0"},
 		{exit, "0001 00000008 0000000000000000", "field 0x0001 is zero"},
@@ -96,7 +118,13 @@ func TestViolations(t *testing.T) {
 		{exit, "0001 00000008 0000000000000004", "exit record: killed with code 0"},
 		{exit, "0001 00000008 0000000000000005", "exit record: lost with code 0"},
 		{exit, "0001 00000008 0000000000000006", "exit record: refused with code 0"},
+	})
+}
 
+// TestExtensionViolations feeds the parsers of Offer and Choice.
+func TestExtensionViolations(t *testing.T) {
+	offer, choice := boxed(ParseOffer), boxed(ParseChoice)
+	checkViolations(t, []violation{
 		{offer, "0001 00000002 0100", "version 0"},
 		{offer, "0001 00000002 0000", "version 0"},
 		{offer, "0001 00000003 010101", "field 0x0001 has 3 bytes, want 2"},
@@ -108,7 +136,17 @@ func TestViolations(t *testing.T) {
 		{choice, "0002 00000001 01", "field 0x0002 has 1 bytes, want 16"},
 		{choice, "0003 00000008 0000000000000000", "field 0x0003 is zero"},
 		{choice, "0004 00000001", "server proof is too short"},
+	})
+}
 
+// TestProofViolations is rows B7 to B9: the form of the proofs.
+func TestProofViolations(t *testing.T) {
+	const (
+		head  = "01 01 404142434445464748494a4b4c4d4e4f"
+		nonce = "a0a1a2a3a4a5a6a7a8a9aaabacadaeafb0b1b2b3b4b5b6b7b8b9babbbcbdbebf"
+	)
+	client, server := boxed(ParseClientProof), boxed(ParseServerProof)
+	checkViolations(t, []violation{
 		{client, "", "client proof is too short"},
 		{client, "00", "proof version 0"},
 		{client, "02", "proof version 2"},
@@ -128,7 +166,12 @@ func TestViolations(t *testing.T) {
 		{server, "00" + nonce + nonce[:32] + "0000 0000" + nonce + "00", "1 bytes after server proof"},
 		{parseRefused, "", "refusal"},
 		{parseRefused, "72657865632f31", "refusal"},
+	})
+}
 
+// TestSmallViolations feeds the parsers of the messages without fields.
+func TestSmallViolations(t *testing.T) {
+	checkViolations(t, []violation{
 		{parseAck, "03 0000000000000000 00000000", "ack of stream 3"},
 		{parseAck, "ff 0000000000000000 00000000", "ack of stream 255"},
 		{parseAck, "00 0000000000000000 0000000000", "1 bytes after ack"},
@@ -141,28 +184,36 @@ func TestViolations(t *testing.T) {
 		{boxed(ParseError), "00", "error is too short"},
 		{boxed(ParsePing), "0000000000000000 00", "1 bytes after ping"},
 		{boxed(ParsePong), "0000000000000000", "pong is too short"},
-	}
-	for _, tt := range tests {
-		m, err := tt.parse(unhex(tt.wire))
-		if err == nil {
-			t.Errorf("%s: parsed as %+v, want error %q", tt.wire, m, tt.want)
-			continue
+	})
+}
+
+// limit is the size of one part of a message.
+type limit struct {
+	what  string
+	most  int
+	parse func([]byte) (Message, error)
+	bytes func(n int) []byte // a payload whose limited part has the size n
+	want  string             // how one beyond it is refused, behind "malformed message: "
+}
+
+// checkLimits wants a message at a limit to be parsed, and one beyond it to be refused.
+func checkLimits(t *testing.T, limits []limit) {
+	t.Helper()
+	for _, l := range limits {
+		m, err := l.parse(l.bytes(l.most))
+		if err != nil {
+			t.Errorf("%s at its limit: %v", l.what, err)
+		} else if got := m.Append(nil); !bytes.HasSuffix(got, l.bytes(l.most)) {
+			t.Errorf("%s at its limit: re-encodes to %d other bytes", l.what, len(got))
 		}
-		if got := err.Error(); got != "malformed message: "+tt.want || !errors.Is(err, ErrMalformed) {
-			t.Errorf("%s: error %q, want %q", tt.wire, got, tt.want)
+		if _, err := l.parse(l.bytes(l.most + 1)); err == nil || err.Error() != "malformed message: "+l.want {
+			t.Errorf("%s beyond its limit: error %v, want %q", l.what, err, l.want)
 		}
 	}
 }
 
-// TestLimits wants a message at a limit to be parsed, and one beyond it to be refused in these words.
-func TestLimits(t *testing.T) {
-	tests := []struct {
-		what  string
-		limit int
-		parse func([]byte) (Message, error)
-		bytes func(n int) []byte // a payload whose limited part has the size n
-		want  string             // behind "malformed message: "
-	}{
+func TestProofLimits(t *testing.T) {
+	checkLimits(t, []limit{
 		{"key ID", 64, boxed(ParseClientProof), func(n int) []byte {
 			return (&ClientProof{KeyID: strings.Repeat("k", n)}).Append(nil)[1:]
 		}, "key ID"},
@@ -178,6 +229,11 @@ func TestLimits(t *testing.T) {
 		{"target", 512, boxed(ParseOffer), func(n int) []byte {
 			return (&Offer{Target: strings.Repeat("t", n)}).Append(nil)
 		}, "field 0x0002 has 513 bytes, limit 512"},
+	})
+}
+
+func TestRunLimits(t *testing.T) {
+	checkLimits(t, []limit{
 		{"command", 1_048_576, boxed(ParseRun), func(n int) []byte {
 			return (&Run{Shell: make([]byte, n)}).Append(nil)[1:]
 		}, "field 0x8002 has 1048577 bytes, limit 1048576"},
@@ -193,6 +249,11 @@ func TestLimits(t *testing.T) {
 		{"charset", 32, boxed(ParseRun), func(n int) []byte {
 			return (&Run{Charset: strings.Repeat("c", n)}).Append(nil)[1:]
 		}, "field 0x0010 has 33 bytes, limit 32"},
+	})
+}
+
+func TestOtherLimits(t *testing.T) {
+	checkLimits(t, []limit{
 		{"ending signal", 16, boxed(ParseExit), func(n int) []byte {
 			return (&Exit{State: StateExited, Signal: strings.Repeat("S", n)}).Append(nil)[1:]
 		}, "field 0x0003 has 17 bytes, limit 16"},
@@ -207,18 +268,7 @@ func TestLimits(t *testing.T) {
 		{"error text", 4096, boxed(ParseError), func(n int) []byte {
 			return append([]byte{0, 1}, make([]byte, n)...)
 		}, "error text of 4097 bytes"},
-	}
-	for _, tt := range tests {
-		m, err := tt.parse(tt.bytes(tt.limit))
-		if err != nil {
-			t.Errorf("%s at its limit: %v", tt.what, err)
-		} else if got := m.Append(nil); !bytes.HasSuffix(got, tt.bytes(tt.limit)) {
-			t.Errorf("%s at its limit: re-encodes to %d other bytes", tt.what, len(got))
-		}
-		if _, err := tt.parse(tt.bytes(tt.limit + 1)); err == nil || err.Error() != "malformed message: "+tt.want {
-			t.Errorf("%s beyond its limit: error %v, want %q", tt.what, err, tt.want)
-		}
-	}
+	})
 }
 
 // TestTextsAreCut: a daemon's words may be too long, its records must arrive all the same.

@@ -151,7 +151,7 @@ func TestProtocolPage(t *testing.T) {
 		"| 0 | accepted ", "| 1 | expired ", "| 2 | source ", "| 3 | disabled ", "| 4 | limit ", "| 5 | wrong server ",
 		"| 6 | not yet ",
 		// limits
-		"| 4,096 | a frame before the proof ", "| 262,153 | a data frame ", "| 1,048,577 | a Run ", "| 65,536 | any other frame ",
+		"| 4,096 | a frame before the proof ", "| 262,153 | a data frame ", "| 1,048,577 | a Run ", "| 65,536 | any other frame, ",
 	}
 	for _, w := range want {
 		found := false
