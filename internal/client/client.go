@@ -229,6 +229,9 @@ func (c *Client) answer(ch Channel, proof *auth.Proof) (*link, error) {
 	if choice.Version != proto.Version {
 		return nil, fmt.Errorf("the server speaks protocol version %d, this client %d", choice.Version, proto.Version)
 	}
+	if choice.Instance == ([proto.IDLen]byte{}) {
+		return nil, fmt.Errorf("%w: no instance in its proof", errProtocol)
+	}
 	if c.options.Pins != nil && !c.pinned(ch) {
 		if err := c.options.Pins.SetPin(c.options.Key.Server, ch.PeerKey()); err != nil {
 			c.options.Log("the server's key is not remembered: %v", err)

@@ -88,6 +88,10 @@ func (x *execution) sentOver(l *link) {
 	x.instance = l.choice.Instance
 	x.retain = time.Duration(l.choice.Retain) * time.Millisecond
 	x.startBy = l.uptime.Load() + l.choice.Retain
+	// The first request carries it, too: the network may deliver that one long after a second one.
+	if !x.mayHaveStarted {
+		x.run.StartBy = x.startBy
+	}
 }
 
 // again prepares the request for being sent again: the daemon starts it only while it would still

@@ -81,6 +81,12 @@ var (
 // comes with a result.
 func (c *Client) Run(ctx context.Context, cmd *Command) (*Result, error) {
 	x := newExecution(cmd)
+	if err := x.run.Validate(); err != nil {
+		return nil, fmt.Errorf("invalid request: %w", err)
+	}
+	if n := len(x.run.Append(nil)); n > proto.MaxRun {
+		return nil, fmt.Errorf("argument list too long: the request takes %d bytes, limit %d", n, proto.MaxRun)
+	}
 	defer x.stop()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -127,8 +133,8 @@ func (c *Client) request(ctx context.Context, x *execution) (*link, error) {
 			return l, err
 		}
 	} else {
-		x.sending()
 		x.sentOver(l)
+		x.sending()
 	}
 	return l, l.write(&x.run)
 }

@@ -133,6 +133,7 @@ func (a *Attachment) pending() (Event, bool) {
 			e := Event{Stream: proto.Stream(i + 1), Offset: a.next[i], Data: b}
 			a.busy[i] = a.next[i]
 			a.next[i] += uint64(len(b))
+			j.changed.Broadcast() // the pump may read on
 			return e, true
 		}
 	}

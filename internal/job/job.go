@@ -85,6 +85,7 @@ type verdict struct {
 }
 
 type output struct {
+	stream   proto.Stream
 	log      bytelog.Log
 	window   int  // bytes that may be held
 	starved  bool // the command waits for room
@@ -101,7 +102,7 @@ func newJob(t *Table, keyID string, run *proto.Run) *Job {
 	}
 	j.changed.L = &j.mu
 	for i := range j.out {
-		j.out[i].window = minWindow
+		j.out[i].stream, j.out[i].window = proto.Stream(i+1), minWindow
 	}
 	j.in.window = minWindow
 	return j

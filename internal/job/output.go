@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"rexec/internal/bytelog"
+	"rexec/internal/proto"
 )
 
 // pipeSize is what a busy output pipe grows to; the kernel's 64 KiB make the command and the daemon
@@ -93,6 +96,18 @@ func (j *Job) readInto(o *output, fd, limit int) (int, error) {
 	return n, nil
 }
 
+// readAhead is how much output may wait for the attachment to write it. More would not make it faster,
+// and what waits in the pipe instead is read in larger pieces.
+const readAhead = bytelog.LargeSegment
+
+// unsent is the output that the attachment has not begun to write. Called with the lock held.
+func (j *Job) unsent(o *output) int {
+	if j.att == nil {
+		return 0
+	}
+	return int(o.log.Head() - j.att.next[o.stream-proto.Stdout])
+}
+
 func readRetry(fd int, b []byte) (int, error) {
 	for {
 		n, err := unix.Read(fd, b)
@@ -106,9 +121,10 @@ func readRetry(fd int, b []byte) (int, error) {
 func (j *Job) room(o *output) int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for !o.unwanted && o.log.Len() >= o.window {
-		o.starved = true
-		j.changed.Broadcast()
+	for !o.unwanted && (o.log.Len() >= o.window || j.unsent(o) >= readAhead) {
+		if o.starved = o.log.Len() >= o.window; o.starved {
+			j.changed.Broadcast()
+		}
 		j.changed.Wait()
 	}
 	o.starved = false

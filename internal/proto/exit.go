@@ -126,7 +126,7 @@ func (m *Exit) Append(b []byte) []byte {
 func ParseExit(b []byte) (*Exit, error) {
 	m := new(Exit)
 	var err error
-	m.Extra, err = parseFields(TypeExit, b, func(f Field) (bool, error) {
+	m.Extra, err = parseOwnFields(TypeExit, b, func(f Field) (bool, error) {
 		if known, err := m.setNumber(f); known {
 			return true, err
 		}
@@ -186,7 +186,9 @@ func (m *Exit) setNumber(f Field) (known bool, err error) {
 func (m *Exit) setOther(f Field) (known bool, err error) {
 	switch f.Tag {
 	case exitSignal:
-		m.Signal, err = f.text(maxSignal)
+		if m.Signal, err = f.text(maxSignal); err == nil {
+			_, err = ParseSignal(f.Value)
+		}
 	case exitReason:
 		m.Reason, err = f.text(MaxText)
 	case exitCore:

@@ -104,11 +104,28 @@ func parseFields(t Type, b []byte, set func(f Field) (known bool, err error)) ([
 		if err != nil {
 			return nil, err
 		}
+		if !known && len(extra) == maxUnknown {
+			return nil, malformed("%s has more than %d unknown fields", t, maxUnknown)
+		}
 		if !known {
 			extra = append(extra, Field{f.Tag, slices.Clone(f.Value)})
 		}
 	}
 	return extra, nil
+}
+
+// maxUnknown bounds the fields that are kept without being understood, each of which costs more memory
+// than its bytes.
+const maxUnknown = 64
+
+// parseOwnFields is parseFields for messages that an unknown critical field makes meaningless. A
+// request is refused for one in words instead, see Run.Validate.
+func parseOwnFields(t Type, b []byte, set func(f Field) (known bool, err error)) ([]Field, error) {
+	extra, err := parseFields(t, b, set)
+	if tag, ok := unknownCritical(extra); ok && err == nil {
+		err = malformed("%s: unknown critical field 0x%04x", t, tag)
+	}
+	return extra, err
 }
 
 // The scalar readers below refuse defaults, which the encoding leaves out.
@@ -154,7 +171,8 @@ func (f Field) fixed(dst []byte) error {
 	return nil
 }
 
-func (f Field) list(limit int) ([][]byte, error) {
+// list reads strings of u32 length each; a count needs no bound of its own, since each takes four bytes.
+func (f Field) list() ([][]byte, error) {
 	if len(f.Value) == 0 {
 		return nil, malformed("field 0x%04x is empty", f.Tag)
 	}
@@ -164,9 +182,6 @@ func (f Field) list(limit int) ([][]byte, error) {
 		s := c.take(int(c.u32()))
 		if c.short {
 			return nil, malformed("field 0x%04x: item %d is cut", f.Tag, len(items))
-		}
-		if len(items) == limit {
-			return nil, malformed("field 0x%04x has more than %d items", f.Tag, limit)
 		}
 		items = append(items, s)
 	}

@@ -74,6 +74,7 @@ func FuzzPong(f *testing.F)        { fuzzParser(f, "Pong") }
 // and no more memory is used than was sent.
 func FuzzReader(f *testing.F) {
 	f.Add(stream(), []byte{0, 1, 2})
+	f.Add(stream(), []byte{3})
 	f.Add(claim(1<<20, TypeRun), []byte{0})
 	f.Add(claim(1<<32-1, TypeStdin), []byte{1})
 	f.Add(claim(0, TypePing), []byte{2})
@@ -110,10 +111,16 @@ func readFrames(t *testing.T, r *Reader, plan []byte) ([]byte, error) {
 		}
 		head := append(appendU32(got, uint32(n+1)), byte(typ))
 		var p []byte
-		switch how := append(plan, 0)[i%(len(plan)+1)]; {
-		case how%3 == 1:
+		var how byte
+		if len(plan) > 0 {
+			how = plan[i%len(plan)]
+		}
+		switch {
+		case how%4 == 1:
 			p, err = readData(r)
-		case how%3 == 2:
+		case how%4 == 3:
+			p, err = fillAll(r, int(how))
+		case how%4 == 2:
 			p, err = io.ReadAll(io.MultiReader(io.LimitReader(r, int64(how)), r))
 		default:
 			if p, err = r.Payload(); cap(p) > 2*len(p)+MaxUnproven {
@@ -137,4 +144,19 @@ func readData(r *Reader) ([]byte, error) {
 	}
 	rest, err := io.ReadAll(r)
 	return append(appendU64(nil, offset), rest...), err
+}
+
+// fillAll reads a payload in pieces of size bytes.
+func fillAll(r *Reader, size int) ([]byte, error) {
+	var all []byte
+	for {
+		p := make([]byte, size)
+		n, err := r.Fill(p)
+		all = append(all, p[:n]...)
+		if err == io.EOF {
+			return all, nil
+		} else if err != nil {
+			return nil, err
+		}
+	}
 }

@@ -68,10 +68,10 @@ func runGoldens() []golden {
 				"8007 00000003 626f62", "8008 00000003 6a6f62", "8009 00000001 01", "800a 00000005 787465726d",
 				"800b 00000008 00000000000005dc", "800c 00000008 0000000000000002", "800d 00000008 0000000000000009",
 				"800e 00000008 000000000000000a", "800f 00000008 ffffffffffffffff"}},
-		{name: "Run/script and unknown fields", parse: boxed(ParseRun), valid: afterParts(4),
-			value: &Run{ID: id, Script: true, OnDisconnect: DisconnectKill, Extra: []Field{
+		{name: "Run/script and unknown fields", parse: boxed(ParseRun), valid: afterParts(5),
+			value: &Run{ID: id, Charset: "x", Script: true, OnDisconnect: DisconnectKill, Extra: []Field{
 				{0, []byte{}}, {0x000f, []byte("a")}, {0x0011, []byte("b")}, {0x8010, []byte("c")}, {0xffff, []byte("d")}}},
-			wire: []string{"10", "0000 00000000", "000f 00000001 61", "0011 00000001 62",
+			wire: []string{"10", "0000 00000000", "000f 00000001 61", "0010 00000001 78", "0011 00000001 62",
 				"8001 00000010 202122232425262728292a2b2c2d2e2f", "8004 00000001 01",
 				"800c 00000008 0000000000000001", "8010 00000001 63", "ffff 00000001 64"}},
 	}

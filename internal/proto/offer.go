@@ -40,13 +40,15 @@ func (m *Offer) Append(b []byte) []byte {
 func ParseOffer(b []byte) (*Offer, error) {
 	m := new(Offer)
 	var err error
-	m.Extra, err = parseFields(TypeClientProof, b, func(f Field) (bool, error) {
+	m.Extra, err = parseOwnFields(TypeClientProof, b, func(f Field) (bool, error) {
 		var err error
 		switch f.Tag {
 		case offerVersions:
 			var v [2]byte
 			if err = f.fixed(v[:]); err == nil && v[1] == 0 {
 				err = malformed("version 0")
+			} else if err == nil && v[0] > v[1] {
+				err = malformed("versions %d to %d", v[0], v[1])
 			}
 			m.MinVersion, m.MaxVersion = v[0], v[1]
 		case offerTarget:
@@ -75,7 +77,7 @@ func (m *Choice) Append(b []byte) []byte {
 func ParseChoice(b []byte) (*Choice, error) {
 	m := new(Choice)
 	var err error
-	m.Extra, err = parseFields(TypeServerProof, b, func(f Field) (bool, error) {
+	m.Extra, err = parseOwnFields(TypeServerProof, b, func(f Field) (bool, error) {
 		var err error
 		switch f.Tag {
 		case choiceVersion:

@@ -109,8 +109,9 @@ func (m *ServerProof) AppendUnsigned(b []byte) []byte {
 	b = append(b, m.SessionID[:]...)
 	b = appendU16(b, uint16(len(m.Ext)))
 	b = append(b, m.Ext...)
-	b = appendU16(b, uint16(len(m.Text)))
-	return append(b, m.Text...)
+	text := m.Text[:min(len(m.Text), MaxExt)]
+	b = appendU16(b, uint16(len(text)))
+	return append(b, text...)
 }
 
 // Append appends the message.

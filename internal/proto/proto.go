@@ -103,7 +103,7 @@ func (t Type) Known() bool { return t.name() != "" }
 
 // Limits, in bytes of a frame's length field (type byte and payload) unless said otherwise.
 const (
-	// MaxUnproven bounds a frame before the proof: a proof is at most 1,165 bytes, so this is ample
+	// MaxUnproven bounds a frame before the proof: a proof is at most 2,134 bytes, so this is ample
 	// and still nothing that a stranger could fill memory with.
 	MaxUnproven = 4 << 10
 	// MaxData is the payload of one data frame: larger writes gain nothing in throughput, smaller

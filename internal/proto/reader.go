@@ -18,6 +18,9 @@ func (e *FrameError) Error() string {
 	if e.Length == 0 {
 		return "empty frame"
 	}
+	if e.Type == 0 {
+		return fmt.Sprintf("frame of %d bytes, limit %d", e.Length, e.Limit)
+	}
 	return fmt.Sprintf("frame of %d bytes (%s), limit %d", e.Length, e.Type, e.Limit)
 }
 
@@ -29,6 +32,14 @@ type Reader struct {
 	left int // bytes of the current payload not yet read
 	head [13]byte
 	buf  []byte
+	err  error // the first one: behind it nobody knows where a frame begins
+}
+
+func (r *Reader) fail(err error) error {
+	if r.err == nil {
+		r.err = err
+	}
+	return err
 }
 
 // NewUnprovenReader reads frames of at most MaxUnproven bytes.
@@ -41,12 +52,15 @@ func NewReader(r io.Reader) *Reader { return &Reader{r: r} }
 // and the length of its payload. It returns io.EOF between frames only; inside one the end of the
 // stream is io.ErrUnexpectedEOF. A *FrameError means that the peer broke a limit.
 func (r *Reader) Next() (Type, int, error) {
+	if r.err != nil {
+		return 0, 0, r.err
+	}
 	if err := r.skip(); err != nil {
-		return 0, 0, err
+		return 0, 0, r.fail(err)
 	}
 	head := r.head[:4]
 	if _, err := io.ReadFull(r.r, head); err != nil {
-		return 0, 0, err
+		return 0, 0, r.fail(err)
 	}
 	n := binary.BigEndian.Uint32(head)
 	limit := 1 + 8 + MaxData
@@ -57,14 +71,14 @@ func (r *Reader) Next() (Type, int, error) {
 		limit = r.max
 	}
 	if n == 0 || uint64(n) > uint64(limit) {
-		return 0, 0, &FrameError{Length: n, Limit: limit}
+		return 0, 0, r.fail(&FrameError{Length: n, Limit: limit})
 	}
 	if _, err := io.ReadFull(r.r, head[:1]); err != nil {
-		return 0, 0, noEOF(err)
+		return 0, 0, r.fail(noEOF(err))
 	}
 	t := Type(head[0])
 	if limit = maxFrame(t); r.max == 0 && int(n) > limit {
-		return 0, 0, &FrameError{Type: t, Length: n, Limit: limit}
+		return 0, 0, r.fail(&FrameError{Type: t, Length: n, Limit: limit})
 	}
 	r.left = int(n) - 1
 	return t, r.left, nil
@@ -74,6 +88,9 @@ func (r *Reader) Next() (Type, int, error) {
 // with the bytes that arrive, never with what the length claims.
 func (r *Reader) Payload() ([]byte, error) {
 	const step = 16 << 10
+	if r.err != nil {
+		return nil, r.err
+	}
 	buf := r.buf[:0]
 	for r.left > 0 {
 		n := min(r.left, step)
@@ -86,7 +103,7 @@ func (r *Reader) Payload() ([]byte, error) {
 		buf = buf[:len(buf)+got]
 		r.left -= got
 		if err != nil {
-			return nil, noEOF(err)
+			return nil, r.fail(noEOF(err))
 		}
 	}
 	// A large request must not stay in the memory of a connection that is idle afterwards.
@@ -105,7 +122,7 @@ func (r *Reader) Offset() (uint64, error) {
 	}
 	b := r.head[5:13]
 	if _, err := io.ReadFull(r.r, b); err != nil {
-		return 0, noEOF(err)
+		return 0, r.fail(noEOF(err))
 	}
 	r.left -= 8
 	return binary.BigEndian.Uint64(b), nil
@@ -120,7 +137,7 @@ func (r *Reader) Fill(p []byte) (int, error) {
 	n, err := io.ReadFull(r.r, p[:min(len(p), r.left)])
 	r.left -= n
 	if err != nil {
-		return n, noEOF(err)
+		return n, r.fail(noEOF(err))
 	}
 	if r.left == 0 {
 		return n, io.EOF
@@ -136,12 +153,13 @@ func (r *Reader) Read(p []byte) (int, error) {
 	}
 	n, err := r.r.Read(p[:min(len(p), r.left)])
 	r.left -= n
-	if r.left > 0 {
-		err = noEOF(err)
-	} else if errors.Is(err, io.EOF) {
-		err = nil // the next call says it
+	switch {
+	case err == nil:
+		return n, nil
+	case r.left == 0 && errors.Is(err, io.EOF):
+		return n, nil // the next call says it
 	}
-	return n, err
+	return n, r.fail(noEOF(err))
 }
 
 // skip discards what is left of the current payload.

@@ -290,6 +290,68 @@ func TestReadPayload(t *testing.T) {
 	}
 }
 
+// TestFill reads payloads in pieces of every size: full ones up to the last, which says that it is.
+func TestFill(t *testing.T) {
+	b := append(AppendDataHeader(nil, TypeStdin, 1, 10), "0123456789"...)
+	b = AppendFrame(b, Ping{})
+	for size := 1; size <= 12; size++ {
+		r := NewReader(iotest.OneByteReader(bytes.NewReader(b)))
+		if _, _, err := r.Next(); err != nil || r.Left() != 18 {
+			t.Fatalf("%d bytes left, %v", r.Left(), err)
+		}
+		if _, err := r.Offset(); err != nil || r.Left() != 10 {
+			t.Fatalf("%d bytes left, %v", r.Left(), err)
+		}
+		var got []byte
+		for {
+			p := make([]byte, size)
+			n, err := r.Fill(p)
+			got = append(got, p[:n]...)
+			if r.Left() != 10-len(got) {
+				t.Errorf("pieces of %d: %d bytes left of %d", size, r.Left(), 10-len(got))
+			}
+			if err == io.EOF {
+				break
+			}
+			if err != nil || n != size {
+				t.Fatalf("pieces of %d: %d bytes, %v", size, n, err)
+			}
+		}
+		if string(got) != "0123456789" {
+			t.Errorf("pieces of %d: %q", size, got)
+		}
+		if n, err := r.Fill(make([]byte, size)); n != 0 || err != io.EOF {
+			t.Errorf("pieces of %d: %d bytes behind the payload, %v", size, n, err)
+		}
+		if typ, _, err := r.Next(); err != nil || typ != TypePing {
+			t.Errorf("pieces of %d: then %s, %v", size, typ, err)
+		}
+	}
+}
+
+// TestFillCut: a payload that ends too early is not mistaken for one that ended.
+func TestFillCut(t *testing.T) {
+	whole := append(claim(11, TypeStdin), "0123456789"...)
+	for have := range 10 {
+		for size := 1; size <= 12; size++ {
+			r := NewReader(bytes.NewReader(whole[:5+have]))
+			if _, _, err := r.Next(); err != nil {
+				t.Fatal(err)
+			}
+			var err error
+			got := 0
+			for err == nil {
+				var n int
+				n, err = r.Fill(make([]byte, size))
+				got += n
+			}
+			if err != io.ErrUnexpectedEOF || got != have || r.Left() != 10-have {
+				t.Errorf("%d of 10 bytes in pieces of %d: %d bytes, %v, %d left", have, size, got, err, r.Left())
+			}
+		}
+	}
+}
+
 // TestSkip reads some of a payload, or none, and goes on to the next frame.
 func TestSkip(t *testing.T) {
 	for _, read := range []int{0, 1, 8, 99, 100_000 + 8} {
@@ -357,26 +419,29 @@ func TestReaderAllocations(t *testing.T) {
 		r := NewReader(in)
 		p := make([]byte, 64<<10)
 		read := 0
-		allocs := testing.AllocsPerRun(50, func() {
-			in.Reset(frame)
-			if _, _, err := r.Next(); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := r.Offset(); err != nil {
-				t.Fatal(err)
-			}
-			for {
-				got, err := r.Read(p)
-				read += got
-				if err == io.EOF {
-					return
-				} else if err != nil {
+		for name, from := range map[string]func([]byte) (int, error){"Read": r.Read, "Fill": r.Fill} {
+			read = 0
+			allocs := testing.AllocsPerRun(50, func() {
+				in.Reset(frame)
+				if _, _, err := r.Next(); err != nil {
 					t.Fatal(err)
 				}
+				if _, err := r.Offset(); err != nil {
+					t.Fatal(err)
+				}
+				for {
+					got, err := from(p)
+					read += got
+					if err == io.EOF {
+						return
+					} else if err != nil {
+						t.Fatal(err)
+					}
+				}
+			})
+			if allocs != 0 || read != 51*n {
+				t.Errorf("%s, frames of %d bytes: %v allocations each, %d bytes read", name, n, allocs, read)
 			}
-		})
-		if allocs != 0 || read != 51*n {
-			t.Errorf("frames of %d bytes: %v allocations each, %d bytes read", n, allocs, read)
 		}
 	}
 }

@@ -46,7 +46,7 @@ type Run struct {
 	Name   string // the caller's own name for the execution; ID is then NamedID(Name)
 
 	NoStdin      bool // stdin is empty; no Stdin frame follows
-	Pty          []byte
+	Pty          []byte // terminal type (TERM) of the terminal to give the command; empty: none
 	Charset      string // of the output as the client wants it; empty: raw bytes
 	Timeout      uint64 // milliseconds the command may run; 0: no limit
 	OnDisconnect Disconnect
@@ -133,10 +133,10 @@ func (m *Run) set(f Field) (known bool, err error) {
 	case runShell:
 		m.Shell, err = f.bytes(MaxRun)
 	case runArgv:
-		m.Argv, err = f.list(MaxArgs)
+		m.Argv, err = f.list()
 	case runEnv:
 		var items [][]byte
-		if items, err = f.list(2 * MaxEnv); err == nil {
+		if items, err = f.list(); err == nil {
 			m.Env, err = unpairs(items)
 		}
 	case runDir:
@@ -206,6 +206,9 @@ func (m *Run) Validate() error {
 	if tag, ok := unknownCritical(m.Extra); ok {
 		return fmt.Errorf("this server does not know request field 0x%04x; it is older than the client", tag)
 	}
+	if m.ID == (ExecID{}) {
+		return errors.New("the execution ID is empty")
+	}
 	if err := m.validateCommand(); err != nil {
 		return err
 	}
@@ -215,10 +218,13 @@ func (m *Run) Validate() error {
 	for _, f := range []struct {
 		name  string
 		value []byte
-	}{{"command", m.Shell}, {"working directory", m.Dir}, {"user", []byte(m.User)}} {
+	}{{"command", m.Shell}, {"working directory", m.Dir}, {"user", []byte(m.User)}, {"terminal type", m.Pty}} {
 		if bytes.IndexByte(f.value, 0) >= 0 {
 			return fmt.Errorf("NUL in %s", f.name)
 		}
+	}
+	if len(m.Env) > MaxEnv {
+		return fmt.Errorf("%d environment variables, limit %d", len(m.Env), MaxEnv)
 	}
 	for _, v := range m.Env {
 		if bytes.IndexByte(v.Name, 0) >= 0 || bytes.IndexByte(v.Value, 0) >= 0 {
@@ -240,6 +246,9 @@ func (m *Run) validateCommand() error {
 	}
 	if kinds > 1 {
 		return errors.New("more than one of command, argument vector and script")
+	}
+	if len(m.Argv) > MaxArgs {
+		return fmt.Errorf("argument list too long: %d arguments, limit %d", len(m.Argv), MaxArgs)
 	}
 	if len(m.Argv) > 0 && len(m.Argv[0]) == 0 {
 		return errors.New("the argument vector's first element, the program, is empty")

@@ -41,7 +41,7 @@ func (m *Started) Append(b []byte) []byte {
 func ParseStarted(b []byte) (*Started, error) {
 	m := new(Started)
 	var err error
-	m.Extra, err = parseFields(TypeStarted, b, func(f Field) (bool, error) {
+	m.Extra, err = parseOwnFields(TypeStarted, b, func(f Field) (bool, error) {
 		numbers := map[uint16]*uint64{
 			startedPID: &m.PID, startedStdinFrom: &m.StdinFrom, startedStdinWindow: &m.StdinWindow,
 			startedStdoutFrom: &m.StdoutFrom, startedStderrFrom: &m.StderrFrom, startedUptime: &m.Uptime,

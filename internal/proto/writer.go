@@ -11,6 +11,7 @@ const smallData = 4 << 10
 type Writer struct {
 	w   io.Writer
 	buf []byte
+	err error // the first one: a part of a frame may have been written
 }
 
 // NewWriter returns a Writer over w.
@@ -31,17 +32,29 @@ func (w *Writer) Data(t Type, offset uint64, p []byte) error {
 	if len(p) <= smallData {
 		return w.flush(append(b, p...))
 	}
+	if v, ok := w.w.(vectorWriter); ok && w.err == nil {
+		w.buf = b[:0]
+		_, w.err = v.WriteVec(b, p)
+		return w.err
+	}
 	if err := w.flush(b); err != nil {
 		return err
 	}
-	_, err := w.w.Write(p)
-	return err
+	_, w.err = w.w.Write(p)
+	return w.err
+}
+
+// vectorWriter is a connection that writes two slices for the price of one.
+type vectorWriter interface {
+	WriteVec(head, body []byte) (int, error)
 }
 
 func (w *Writer) flush(b []byte) error {
 	if cap(b) <= 2*smallData {
 		w.buf = b[:0] // idle connections keep no more than this
 	}
-	_, err := w.w.Write(b)
-	return err
+	if w.err == nil {
+		_, w.err = w.w.Write(b)
+	}
+	return w.err
 }

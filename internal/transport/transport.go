@@ -64,6 +64,7 @@ func (o Options) tls() *tls.Config {
 // Conn is one encrypted connection. Bind must succeed before anything is read or written.
 type Conn struct {
 	*tls.Conn
+	raw     *rawConn
 	alpn    string
 	peerKey [sha256.Size]byte
 }
@@ -75,9 +76,29 @@ func (c *Conn) Kind() Kind { return KindTCP }
 // zero on the server's side.
 func (c *Conn) PeerKey() [sha256.Size]byte { return c.peerKey }
 
+// WriteVec writes head and body as one, with few system calls however large body is.
+func (c *Conn) WriteVec(head, body []byte) (int, error) {
+	c.raw.cork()
+	n, err := c.Conn.Write(head)
+	if err == nil {
+		var m int
+		m, err = c.Conn.Write(body)
+		n += m
+	}
+	if flushErr := c.raw.uncork(); err == nil {
+		err = flushErr
+	}
+	return n, err
+}
+
 // Abort closes the connection without TLS's closing alert, so that the peer cannot take it for an
 // orderly end.
-func (c *Conn) Abort() { c.NetConn().Close() }
+func (c *Conn) Abort() {
+	if tcp, ok := c.raw.Conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // what the kernel still holds must not arrive later
+	}
+	c.raw.Close()
+}
 
 // Bind completes the handshake within ctx and returns the channel binding (RFC 9266 tls-exporter). It
 // asks the exporter only after every check: in Go the exporter answers before the peer's Finished was
@@ -148,7 +169,8 @@ func (l *Listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Conn{Conn: tls.Server(raw, l.tls), alpn: l.options.ALPN}, nil
+	c := &rawConn{Conn: raw}
+	return &Conn{Conn: tls.Server(c, l.tls), raw: c, alpn: l.options.ALPN}, nil
 }
 
 // Dial connects to a TCP address. The caller binds the connection.
@@ -161,7 +183,8 @@ func Dial(ctx context.Context, address string, o Options) (*Conn, error) {
 	config := o.tls()
 	// The proof over the channel binding authenticates the server; no name or chain could.
 	config.InsecureSkipVerify = true
-	return &Conn{Conn: tls.Client(raw, config), alpn: o.ALPN}, nil
+	c := &rawConn{Conn: raw}
+	return &Conn{Conn: tls.Client(c, config), raw: c, alpn: o.ALPN}, nil
 }
 
 // selfSigned makes the certificate that carries key. It says nothing else, so that it is small and
