@@ -339,6 +339,29 @@ func TestDenied(t *testing.T) {
 	}
 }
 
+// TestNoCommonVersion: a client that speaks other versions only learns that from an authenticated text.
+func TestNoCommonVersion(t *testing.T) {
+	for _, offer := range []*proto.Offer{{MinVersion: 2, MaxVersion: 9}, {MinVersion: 1, MaxVersion: 1}, {MinVersion: 1, MaxVersion: 9}} {
+		h := newHandshake(t)
+		p, err := NewProof(h.client, proto.TransportTCP, h.binding, offer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := h.Verify(h.attempt(payload(p.Message())))
+		_, _, err = p.Check(proto.TypeServerProof, payload(v.Reply))
+		if offer.MinVersion == 1 {
+			if err != nil || v.Grant == nil {
+				t.Errorf("versions %d to %d: %v", offer.MinVersion, offer.MaxVersion, err)
+			}
+			continue
+		}
+		var denied *DeniedError
+		if !errors.As(err, &denied) || denied.Status != proto.StatusVersion || v.Grant != nil {
+			t.Errorf("versions %d to %d: %v, grant %v", offer.MinVersion, offer.MaxVersion, err, v.Grant)
+		}
+	}
+}
+
 // TestStolenServerFile is row H12: the secret that a server holds for a client of a fleet is worth
 // nothing at another server.
 func TestStolenServerFile(t *testing.T) {

@@ -100,7 +100,7 @@ func (v *Verifier) Verify(a Attempt) Verdict {
 	if err != nil {
 		return refuse(err.Error())
 	}
-	verdict, err := v.answer(found, m, &a, message)
+	verdict, err := v.answer(found, m, &a, message, v.deny(found, m, offer, &a))
 	if err != nil {
 		return refuse(err.Error())
 	}
@@ -126,15 +126,14 @@ func parseAttempt(a Attempt) (*proto.ClientProof, error) {
 	return m, err
 }
 
-// answer makes the server's proof for a client whose MAC held, and the grant if nothing speaks
-// against it.
-func (v *Verifier) answer(e *entry, m *proto.ClientProof, a *Attempt, message []byte) (Verdict, error) {
+// answer makes the server's proof for a client whose MAC held, and the grant unless it is denied.
+func (v *Verifier) answer(e *entry, m *proto.ClientProof, a *Attempt, message []byte, denied *DeniedError) (Verdict, error) {
 	if len(a.Choice) > proto.MaxExt {
 		return Verdict{}, fmt.Errorf("internal error: choice of %d bytes", len(a.Choice))
 	}
 	reply := &proto.ServerProof{Ext: a.Choice}
 	verdict := Verdict{Reply: reply}
-	if denied := v.deny(e, m, a); denied != nil {
+	if denied != nil {
 		reply.Status = denied.Status
 		reply.Text = denied.Text[:min(len(denied.Text), proto.MaxExt)]
 		verdict.Reason = denied.Text
@@ -152,13 +151,18 @@ func (v *Verifier) answer(e *entry, m *proto.ClientProof, a *Attempt, message []
 	return verdict, nil
 }
 
-func (v *Verifier) deny(e *entry, m *proto.ClientProof, a *Attempt) *DeniedError {
+// deny says what speaks against a client whose MAC held; nil if nothing does.
+func (v *Verifier) deny(e *entry, m *proto.ClientProof, offer *proto.Offer, a *Attempt) *DeniedError {
 	if id := ServerID(m.ServerID); id != v.id {
 		return &DeniedError{proto.StatusWrongServer, fmt.Sprintf(
 			"wrong server: this is %s, and the key belongs to %s; give each server a key of its own", v.id, id)}
 	}
 	if denied := e.key.deny(a.Remote, v.now()); denied != nil {
 		return denied
+	}
+	if offer.MaxVersion != 0 && (offer.MinVersion > proto.Version || offer.MaxVersion < proto.Version) {
+		return &DeniedError{proto.StatusVersion, fmt.Sprintf("this server speaks protocol version %d, the client %d to %d",
+			proto.Version, offer.MinVersion, offer.MaxVersion)}
 	}
 	if a.Limit != "" {
 		return &DeniedError{proto.StatusLimit, a.Limit}

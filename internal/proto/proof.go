@@ -89,6 +89,7 @@ const (
 	StatusLimit       Status = 4
 	StatusWrongServer Status = 5
 	StatusNotYet      Status = 6
+	StatusVersion     Status = 7 // no protocol version in common
 )
 
 // ServerProof is the server's half. The MAC covers the client's whole message and this one without

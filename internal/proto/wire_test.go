@@ -22,7 +22,7 @@ func TestWireConstants(t *testing.T) {
 		{"versions", numbers(uint64(ProofVersion), uint64(Version)), []uint64{1, 1}},
 		{"transports", numbers(TransportTCP, TransportQUIC), []uint64{1, 2}},
 		{"statuses", numbers(StatusAccepted, StatusExpired, StatusSource, StatusDisabled, StatusLimit,
-			StatusWrongServer, StatusNotYet), []uint64{0, 1, 2, 3, 4, 5, 6}},
+			StatusWrongServer, StatusNotYet, StatusVersion), []uint64{0, 1, 2, 3, 4, 5, 6, 7}},
 		{"streams", numbers(Stdin, Stdout, Stderr), []uint64{0, 1, 2}},
 		{"disconnect policies", numbers(DisconnectGrace, DisconnectKill, DisconnectKeep), []uint64{0, 1, 2}},
 		{"states", numbers(StateExited, StateSignaled, StateTimeout, StateKilled, StateLost, StateRefused),
@@ -149,7 +149,7 @@ func TestProtocolPage(t *testing.T) {
 		"| 12 | internal ", "| 13 | client gone ", "| 14 | revoked ",
 		"| 1 | protocol ", "| 2 | taken over ", "| 3 | shutdown ", "| 4 | internal ", "| 5 | revoked ", "| 6 | ignored ",
 		"| 0 | accepted ", "| 1 | expired ", "| 2 | source ", "| 3 | disabled ", "| 4 | limit ", "| 5 | wrong server ",
-		"| 6 | not yet ",
+		"| 6 | not yet ", "| 7 | version ",
 		// limits
 		"| 4,096 | a frame before the proof ", "| 262,153 | a data frame ", "| 1,048,577 | a Run ", "| 65,536 | any other frame, ",
 	}
