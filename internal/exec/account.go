@@ -21,8 +21,8 @@ type Account struct {
 	Home, Shell string   // never empty
 }
 
-// AccountError says why an account cannot be used. [LookupAccount] and [Self]
-// return it.
+// AccountError says why an account cannot be used. [Accounts]
+// returns it.
 type AccountError struct {
 	Name   string
 	Reason string
@@ -35,22 +35,28 @@ func (e *AccountError) Error() string {
 
 func (e *AccountError) Unwrap() error { return e.Err }
 
-// LookupAccount returns the account with the given name as it is now. An
+// Accounts looks accounts up. It may be used concurrently.
+type Accounts struct{ db *database }
+
+// NewAccounts returns a look-up of the system's accounts.
+func NewAccounts() *Accounts { return &Accounts{systemDatabase()} }
+
+// Lookup returns the account with the given name as it is now. An
 // account that may not be used (unknown, locked, expired, without a password
 // field or a login shell) is an error, and so is a name service that does not
 // answer within 5 s: no other account is ever taken in its place.
 //
 // Whether an account is locked or expired is only known to root.
-func LookupAccount(ctx context.Context, name string) (Account, error) {
-	return systemDatabase().lookup(ctx, name)
+func (a *Accounts) Lookup(ctx context.Context, name string) (Account, error) {
+	return a.db.lookup(ctx, name)
 }
 
 // Self returns the account that this program runs as. It is not refused for
 // being locked or without a login shell: whoever started the program decided
 // that. A user ID that has no entry, as containers have it, gets its number as
 // its name.
-func Self(ctx context.Context) (Account, error) {
-	return systemDatabase().self(ctx)
+func (a *Accounts) Self(ctx context.Context) (Account, error) {
+	return a.db.self(ctx)
 }
 
 // noID is (uid_t)-1, which setuid(2) and its kin take as "leave unchanged".

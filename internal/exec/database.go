@@ -3,10 +3,6 @@
 package exec
 
 import (
-	"bufio"
-	"errors"
-	"io/fs"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +14,7 @@ type database struct {
 	passwdFile, groupFile, shadowFile, nsswitchFile string
 	getent                                          []string // candidates, absolute
 	timeout                                         time.Duration
+	files                                           fileCache
 }
 
 func systemDatabase() *database {
@@ -67,7 +64,7 @@ func parsePasswd(line string) (*passwdEntry, bool) {
 
 // localPasswd returns the first entry of the file that matches, or nil.
 func (d *database) localPasswd(match func(*passwdEntry) bool) (found *passwdEntry, err error) {
-	err = eachLine(d.passwdFile, func(line string) bool {
+	err = d.files.eachLine(d.passwdFile, func(line string) bool {
 		if e, ok := parsePasswd(line); ok && match(e) {
 			found = e
 		}
@@ -99,7 +96,7 @@ func (s *groupSet) add(id uint32) {
 // whether the file refers to a network service ("+", compat mode of
 // nsswitch.conf(5)).
 func (d *database) localGroups(name string, to *groupSet) (network bool, err error) {
-	err = eachLine(d.groupFile, func(line string) bool {
+	err = d.files.eachLine(d.groupFile, func(line string) bool {
 		network = network || strings.HasPrefix(line, "+")
 		f := strings.Split(line, ":")
 		if len(f) != 4 {
@@ -128,7 +125,7 @@ type shadowEntry struct {
 // shadow returns the entry of the account; not ok when there is none, or the
 // file is not for us to read.
 func (d *database) shadow(name string) (e shadowEntry, ok bool) {
-	_ = eachLine(d.shadowFile, func(line string) bool {
+	_ = d.files.eachLine(d.shadowFile, func(line string) bool {
 		f := strings.Split(line, ":")
 		if len(f) >= 8 && f[0] == name {
 			e, ok = shadowEntry{password: f[1], expires: f[7]}, true
@@ -147,7 +144,7 @@ func (e shadowEntry) expired(now time.Time) bool {
 // without the actions in brackets; "files" when it says nothing.
 func (d *database) sources(database string) []string {
 	sources := []string{"files"}
-	_ = eachLine(d.nsswitchFile, func(line string) bool {
+	_ = d.files.eachLine(d.nsswitchFile, func(line string) bool {
 		line, _, _ = strings.Cut(line, "#")
 		name, value, ok := strings.Cut(line, ":")
 		if !ok || strings.TrimSpace(name) != database {
@@ -186,26 +183,4 @@ func allLocal(sources []string) bool {
 		}
 	}
 	return true
-}
-
-// eachLine calls f for each line until it returns false. A file that does not
-// exist has no lines.
-func eachLine(file string, f func(line string) bool) error {
-	in, err := os.Open(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	const longest = 1 << 20 // a group with 50,000 members
-	scanner := bufio.NewScanner(in)
-	scanner.Buffer(nil, longest)
-	for scanner.Scan() {
-		if !f(scanner.Text()) {
-			return nil
-		}
-	}
-	return scanner.Err()
 }

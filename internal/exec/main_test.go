@@ -57,7 +57,7 @@ func runAsDaemon() error {
 		return err
 	}
 	defer l.Close()
-	self, err := Self(context.Background())
+	self, err := NewAccounts().Self(context.Background())
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func newLauncher(t testing.TB) *Launcher {
 
 func self(t testing.TB) Account {
 	t.Helper()
-	a, err := Self(t.Context())
+	a, err := NewAccounts().Self(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

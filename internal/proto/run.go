@@ -45,7 +45,7 @@ type Run struct {
 	User   string // account that the client expects; empty: whichever the key names
 	Name   string // the caller's own name for the execution; ID is then NamedID(Name)
 
-	NoStdin      bool // stdin is empty; no Stdin frame follows
+	NoStdin      bool   // stdin is empty; no Stdin frame follows
 	Pty          []byte // terminal type (TERM) of the terminal to give the command; empty: none
 	Charset      string // of the output as the client wants it; empty: raw bytes
 	Timeout      uint64 // milliseconds the command may run; 0: no limit

@@ -38,6 +38,7 @@ type Runner struct {
 	verifier *auth.Verifier
 	store    *auth.Store
 	launcher *exec.Launcher
+	accounts *exec.Accounts
 	options  atomic.Pointer[Options]
 	// keyError is told of a key file that cannot be used; the old keys go on.
 	keyError func(error)
@@ -45,7 +46,7 @@ type Runner struct {
 
 // New returns a runner for the keys of a store. keyError must not block.
 func New(v *auth.Verifier, store *auth.Store, l *exec.Launcher, o Options, keyError func(error)) *Runner {
-	r := &Runner{verifier: v, store: store, launcher: l, keyError: keyError}
+	r := &Runner{verifier: v, store: store, launcher: l, accounts: exec.NewAccounts(), keyError: keyError}
 	r.options.Store(&o)
 	return r
 }
@@ -120,9 +121,9 @@ func (r *Runner) account(ctx context.Context, key auth.Key, wanted string) (exec
 	var a exec.Account
 	var err error
 	if key.RunAs == "" {
-		a, err = exec.Self(ctx)
+		a, err = r.accounts.Self(ctx)
 	} else {
-		a, err = exec.LookupAccount(ctx, key.RunAs)
+		a, err = r.accounts.Lookup(ctx, key.RunAs)
 	}
 	if err != nil {
 		return a, &job.RefusedError{Cause: proto.CauseAccount, Reason: err.Error()}

@@ -156,14 +156,13 @@ func (s *Server) admit(ctx context.Context, conn net.Conn) {
 	if reason == "" {
 		s.unproven++
 		s.total++
+		s.wg.Go(func() { s.welcome(ctx, ch) }) // before Shutdown can begin to wait
 	}
 	s.mu.Unlock()
 	if reason != "" {
 		s.attempt(ch, "dropped", zap.String("reason", reason))
 		conn.Close()
-		return
 	}
-	s.wg.Go(func() { s.welcome(ctx, ch) })
 }
 
 // full is why no further connection can be taken; empty if one can. Called with the lock held. Above
