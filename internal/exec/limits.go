@@ -43,14 +43,30 @@ func (s *Spec) changes() (c changes, err error) {
 	if s.OOMScoreAdj == nil {
 		return c, nil
 	}
-	text, err := os.ReadFile("/proc/self/oom_score_adj")
+	own, err := ownScore()
 	if err != nil {
 		return c, refuse(err, "cannot set limits: %v", err)
 	}
-	if string(bytes.TrimSpace(text)) != strconv.Itoa(*s.OOMScoreAdj) {
+	if own != strconv.Itoa(*s.OOMScoreAdj) {
 		c.score = s.OOMScoreAdj
 	}
 	return c, nil
+}
+
+// ownScore reads the daemon's score without [os.ReadFile], which would enter the
+// file into the runtime's poller and take it out again for every command.
+func ownScore() (string, error) {
+	fd, err := unix.Open("/proc/self/oom_score_adj", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(fd)
+	var text [16]byte
+	n, err := unix.Read(fd, text[:])
+	if err != nil {
+		return "", err
+	}
+	return string(bytes.TrimSpace(text[:n])), nil
 }
 
 // apply sets the limits of a child that was started with PTRACE_TRACEME, so
