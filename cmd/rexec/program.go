@@ -126,7 +126,7 @@ func exitCode(r *client.Result, err error) (int, error) {
 	if r == nil || err != nil {
 		return exitOurs, err
 	}
-	if r.Code == 0 && (r.Truncated || r.Missing != [2]uint64{}) {
+	if r.Code == 0 && !r.Replayed && (r.Truncated || r.Missing != [2]uint64{}) {
 		return exitOurs, nil // never a success while output is missing
 	}
 	return int(r.Code), nil

@@ -95,7 +95,7 @@ func (p *program) tell(r *client.Result) {
 		errorf(p.err, "the command was ended: %s", printable(r.Reason))
 	}
 	for i, n := range r.Missing {
-		if n > 0 {
+		if n > 0 && !r.Replayed {
 			errorf(p.err, "%d bytes of %s are missing: an earlier client got them, or they were kept for too long", n, proto.Stream(i+1))
 		}
 	}

@@ -43,7 +43,7 @@ func (j *Job) pump(o *output) {
 // A read of bulk bytes or more tells a stream; of one that is below enough, the rest is on its way.
 const (
 	bulk   = 4 << 10
-	enough = 128 << 10
+	enough = 256 << 10
 )
 
 // gather gives a command that writes a stream in small pieces a moment to write more of them. Each
@@ -52,7 +52,7 @@ const (
 func gather(n int) {
 	if n >= bulk && n < enough {
 		// Not time.Sleep: the runtime's timers round this up to a millisecond.
-		_ = unix.Nanosleep(&unix.Timespec{Nsec: int64(50 * time.Microsecond)}, nil)
+		_ = unix.Nanosleep(&unix.Timespec{Nsec: int64(200 * time.Microsecond)}, nil)
 	}
 }
 

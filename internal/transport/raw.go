@@ -23,7 +23,7 @@ type rawConn struct {
 
 // bufferSize is a few TLS records: large enough to make system calls rare, small enough to stay in
 // the processor's cache between encryption and the copy to the kernel.
-const bufferSize = 128 << 10
+const bufferSize = 256 << 10
 
 type buffer [bufferSize]byte
 
