@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -183,6 +184,7 @@ func (t *Table) finish(j *Job, x *proto.Exit) {
 	}
 	j.changed.Broadcast()
 	j.mu.Unlock()
+	runtime.Gosched() // the client's answer first, the bookkeeping after it
 	close(j.ended)
 	if t.options.Ended != nil {
 		t.options.Ended(j, x)

@@ -211,14 +211,18 @@ func (s *session) open(ctx context.Context, m *proto.Run) (*run, *proto.Exit) {
 		return nil, job.Refused(proto.CauseInvalid, "invalid request: "+err.Error())
 	}
 	started.Attached = existed
+	r.start(a, started)
+	s.logStart(m, started)
+	return r, nil
+}
+
+func (s *session) logStart(m *proto.Run, started *proto.Started) {
 	if ce := s.log.Check(zap.InfoLevel, "command"); ce != nil {
-		ce.Write(zap.Stringer("id", m.ID), zap.Bool("attached", existed), zap.Uint64("pid", started.PID))
+		ce.Write(zap.Stringer("id", m.ID), zap.Bool("attached", started.Attached), zap.Uint64("pid", started.PID))
 	}
 	if ce := s.log.Check(zap.DebugLevel, "command text"); ce != nil {
 		ce.Write(zap.Stringer("id", m.ID), zap.ByteString("shell", m.Shell), zap.ByteStrings("argv", m.Argv))
 	}
-	r.start(a, started)
-	return r, nil
 }
 
 // end closes the conversation: in order if the peer can still read, at once if it cannot.
