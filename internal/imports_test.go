@@ -28,7 +28,7 @@ func onlyIn() []importRule {
 			"TLS versions, curves and certificates are decided in one place"},
 		{"github.com/coreos/go-systemd", []string{"internal/systemd"},
 			"only systemd knows who started the daemon"},
-		{"go.uber.org/zap", []string{"internal/server", "internal/audit", "cmd/rexecd"},
+		{"go.uber.org/zap", []string{"internal/server", "internal/audit", "cmd/rexecd", "internal/rexectest"},
 			"leaves return errors and do not log, and the client must start without it"},
 		{"os/exec", []string{"internal/exec", "internal/bench"},
 			"a plain Cmd leaves grandchildren behind; bench is no part of the product"},

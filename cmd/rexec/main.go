@@ -1,4 +1,8 @@
 // Command rexec runs commands on a host where rexecd runs.
+//
+// It owns the command line, the words that users see and the exit code; connections and executions
+// are package client's. It must not import anything of the daemon's, since its start-up time is a
+// feature.
 package main
 
 import (

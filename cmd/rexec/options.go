@@ -68,9 +68,9 @@ type options struct {
 	verbose      int
 	argv         bool
 	timeout      time.Duration
-	id           string
+	id           first
 	env          []string
-	dir          string
+	dir          first
 	onDisconnect proto.Disconnect
 	json         bool
 	statusFD     int
@@ -161,6 +161,7 @@ func parseOptions(args []string) (*options, error) {
 
 // scan parses options up to the first word, and says whether "--" ended them.
 func (o *options) scan(args []string) (rest []string, dashed bool, err error) {
+	verbose, env := o.verbose, o.env
 	set := pflag.NewFlagSet("rexec", pflag.ContinueOnError)
 	set.SetInterspersed(false)
 	set.SetOutput(io.Discard)
@@ -174,22 +175,19 @@ func (o *options) scan(args []string) (rest []string, dashed bool, err error) {
 	set.CountVarP(&o.verbose, "verbose", "v", "")
 	set.BoolVar(&o.argv, "argv", o.argv, "")
 	set.Var(span{&o.timeout}, "timeout", "")
-	set.StringVar(&o.id, "id", o.id, "")
+	set.Var(&o.id, "id", "")
 	set.StringArrayVar(&o.env, "env", o.env, "")
-	set.StringVar(&o.dir, "dir", o.dir, "")
+	set.Var(&o.dir, "dir", "")
 	set.Var(disconnect{&o.onDisconnect}, "on-disconnect", "")
 	set.BoolVar(&o.json, "json", o.json, "")
 	set.IntVar(&o.statusFD, "status-fd", o.statusFD, "")
 	set.BoolVarP(&o.version, "version", "V", o.version, "")
 	set.BoolVarP(&o.help, "help", "h", o.help, "")
-	verbose, env := o.verbose, o.env
 	if err := set.Parse(args); err != nil {
 		return nil, false, misuse("%v", err)
 	}
-	// Counts and lists go on over both scans; pflag begins anew.
-	if o.verbose += verbose; !set.Changed("verbose") {
-		o.verbose = verbose
-	}
+	// Counts and lists go on over both scans; pflag begins each anew.
+	o.verbose += verbose
 	if set.Changed("env") {
 		o.env = append(env[:len(env):len(env)], o.env...)
 	}
@@ -209,7 +207,9 @@ func (o *options) check() error {
 		return misuse("--argv needs a program and its arguments after the host")
 	case o.hold && (o.command.set || len(o.words) > 0):
 		return misuse("-N runs nothing, so it takes no command")
-	case o.id != "" && !proto.ValidName(o.id):
+	case o.dir.set && o.dir.value == "":
+		return misuse("--dir is empty")
+	case o.id.set && !proto.ValidName(o.id.value):
 		return misuse("--id: want 1 to %d bytes without control characters", proto.MaxName)
 	case strings.HasPrefix(o.destination, "-"):
 		return misuse("host %q begins with a dash", o.destination)
@@ -220,11 +220,11 @@ func (o *options) check() error {
 // request is what the command line asks to run; nil without a command.
 func (o *options) request(getenv func(string) (string, bool)) (*proto.Run, error) {
 	r := &proto.Run{
-		User: o.user.value, Dir: []byte(o.dir), OnDisconnect: o.onDisconnect,
+		User: o.user.value, Dir: []byte(o.dir.value), OnDisconnect: o.onDisconnect,
 		Timeout: uint64(o.timeout.Milliseconds()),
 	}
-	if o.id != "" {
-		r.Name, r.ID = o.id, proto.NamedID(o.id)
+	if o.id.set {
+		r.Name, r.ID = o.id.value, proto.NamedID(o.id.value)
 	}
 	for _, e := range o.env {
 		name, value, ok := strings.Cut(e, "=")

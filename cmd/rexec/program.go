@@ -25,6 +25,8 @@ type program struct {
 	out, err *os.File
 	options  *options
 	target   *target
+	status   *os.File // where records of outcomes go; nil: nowhere
+	store    *auth.ClientStore
 	client   *client.Client
 }
 
@@ -45,29 +47,40 @@ func (p *program) run(ctx context.Context, args []string) int {
 		fmt.Fprintln(p.out, "rexec", version)
 		return 0
 	}
-	code, err := p.connectAndRun(ctx)
+	if err := p.openStatus(); err != nil {
+		return p.fail(err)
+	}
+	request, err := p.prepare()
+	if err != nil {
+		return p.fail(errors.Join(err, p.writeRecord(proto.ExecID{}, nil, err)))
+	}
+	code, err := p.connectAndRun(ctx, request)
 	if err != nil {
 		return p.fail(err)
 	}
 	return code
 }
 
-func (p *program) connectAndRun(ctx context.Context) (int, error) {
+// prepare finds everything that is needed before a connection.
+func (p *program) prepare() (*proto.Run, error) {
 	request, err := p.options.request(os.LookupEnv)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	store, err := openStore()
-	if err != nil {
-		return 0, err
+	if p.store, err = openStore(); err != nil {
+		return nil, err
 	}
-	if p.target, err = resolve(p.options, store); err != nil {
-		return 0, err
+	if p.target, err = resolve(p.options, p.store); err != nil {
+		return nil, err
 	}
 	request.User = p.target.user
+	return request, nil
+}
+
+func (p *program) connectAndRun(ctx context.Context, request *proto.Run) (int, error) {
 	p.client = client.New(client.Options{
 		Address: p.target.address, Key: p.target.key.Token.Key, Target: p.options.destination,
-		Pins: store, Log: p.logf,
+		Pins: p.store, Log: p.logf,
 	})
 	defer p.client.Close()
 	signals := catchSignals()

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -42,31 +41,39 @@ type record struct {
 
 // writeRecord writes the record to where the command line wants it, if it wants one.
 func (p *program) writeRecord(id proto.ExecID, r *client.Result, err error) error {
-	var w io.Writer
-	switch {
-	case p.options.statusFD >= 0:
-		f := os.NewFile(uintptr(p.options.statusFD), "status")
-		if f == nil {
-			return misuse("--status-fd %d is not open", p.options.statusFD)
-		}
-		w = f
-	case p.options.json:
-		w = p.err
-	default:
+	if p.status == nil {
 		return nil
 	}
 	line, jsonErr := json.Marshal(p.newRecord(id, r, err))
 	if jsonErr != nil {
 		return jsonErr
 	}
-	if _, err := w.Write(append(line, '\n')); err != nil {
+	if _, err := p.status.Write(append(line, '\n')); err != nil {
 		return fmt.Errorf("writing the status record: %w", err)
 	}
 	return nil
 }
 
+// openStatus finds out where records go, before anything runs whose outcome could not be told.
+func (p *program) openStatus() error {
+	switch {
+	case p.options.statusFD >= 0:
+		f := os.NewFile(uintptr(p.options.statusFD), "status")
+		if _, err := f.Stat(); err != nil {
+			return misuse("--status-fd %d is not open", p.options.statusFD)
+		}
+		p.status = f
+	case p.options.json:
+		p.status = p.err
+	}
+	return nil
+}
+
 func (p *program) newRecord(id proto.ExecID, r *client.Result, err error) *record {
-	rec := &record{ID: id.String(), Host: p.target.address, Code: exitOurs}
+	rec := &record{ID: id.String(), Host: p.options.destination, Code: exitOurs}
+	if p.target != nil {
+		rec.Host = p.target.address
+	}
 	if r == nil {
 		rec.State, rec.Reason = proto.StateRefused.String(), printable(err.Error())
 		var lost *client.LostError

@@ -17,6 +17,7 @@ import (
 	"rexec/internal/auth"
 	"rexec/internal/client"
 	"rexec/internal/proto"
+	"rexec/internal/transport"
 )
 
 func errorf(w io.Writer, format string, args ...any) {
@@ -68,6 +69,8 @@ func (p *program) hint(err error) string {
 		return "the key may have been revoked: ask for a new token, made there with rexecd key add NAME"
 	case errors.Is(err, auth.ErrServerProof):
 		return "another machine may answer at this address; the command was not sent. On the right one, rexecd id shows the server's ID"
+	case errors.Is(err, transport.ErrVersion), errors.Is(err, transport.ErrALPN):
+		return "the server needs TLS 1.3 and must be rexecd: another program may listen on that port"
 	case errors.As(err, &dns):
 		return "check the host's name"
 	case errors.Is(err, syscall.ECONNREFUSED):

@@ -1,4 +1,7 @@
 // Command rexecd runs shell commands for clients that prove a shared key.
+//
+// It owns the wiring: it reads the configuration and the state directory, puts listeners, jobs and the
+// privileged half together, and administers keys. Nothing is decided here that a package decides.
 package main
 
 import (

@@ -287,9 +287,12 @@ func (x *execution) result() (*Result, error) {
 	return r, nil
 }
 
-// forwardSignals passes the caller's signals on. One that comes while nothing runs there ends Run.
+// patientSignals are passed on before a further one kills the command.
+const patientSignals = 2
+
+// forwardSignals passes the caller's signals on. One that comes while there is no connection ends Run.
 func (x *execution) forwardSignals(ctx context.Context, cancel context.CancelCauseFunc) {
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
@@ -300,6 +303,9 @@ func (x *execution) forwardSignals(ctx context.Context, cancel context.CancelCau
 			x.mu.Lock()
 			l := x.link
 			x.mu.Unlock()
+			if n > patientSignals {
+				name = "KILL"
+			}
 			if l == nil || l.write(proto.Signal{Name: name}) != nil {
 				cancel(ErrInterrupted)
 				return

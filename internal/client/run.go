@@ -23,7 +23,8 @@ type Command struct {
 	// command's stdin is empty. A Read that blocks at the command's end is left behind.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer // nil: discarded
-	// Signals are names ("INT") for the command's tree.
+	// Signals are names ("INT") for the command's tree. The third one kills the tree, for a command
+	// that ignores the others. One that comes while there is no connection ends Run.
 	Signals <-chan string
 }
 
@@ -72,7 +73,7 @@ func (e *InputError) Unwrap() error { return e.Err }
 // Causes of a loss that have names.
 var (
 	ErrRestarted   = errors.New("the daemon was restarted")
-	ErrInterrupted = errors.New("interrupted before the command started")
+	ErrInterrupted = errors.New("interrupted")
 	ErrIncomplete  = errors.New("the output does not add up to what the server counted")
 )
 

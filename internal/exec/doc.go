@@ -5,8 +5,6 @@
 // It owns accounts (passwd, group, shadow and name services), the fork and
 // everything that must hold before the command's first instruction, waiting,
 // signals and the tree walk. It does not read or write a command's streams,
-// build its environment or decide who may run what.
-//
-// It is a leaf: it must not import any other package of this module, and no
-// other package may import os/exec. It is written for Linux; it does not log.
+// build its environment or decide who may run what. It is a leaf for Linux: it
+// imports no other package of this module, and no other imports os/exec.
 package exec

@@ -150,7 +150,7 @@ func newStatus(ws unix.WaitStatus, usage *unix.Rusage) Status {
 // Signal sends sig to the whole tree: to the command's process group at once,
 // then to the members outside of it that a walk finds. It returns [ErrEnded]
 // when the main process has ended, even if others of the tree run on: those
-// are for [Process.Stop].
+// are for [Process.Stop]. SIGTERM and SIGHUP are followed by SIGCONT.
 func (p *Process) Signal(sig syscall.Signal) error {
 	if sig <= 0 || sig > rtMax {
 		return unix.EINVAL
@@ -159,6 +159,10 @@ func (p *Process) Signal(sig syscall.Signal) error {
 		return err
 	}
 	p.tree.signal(sig, outsideGroup(p.PID))
+	if sig == unix.SIGTERM || sig == unix.SIGHUP {
+		_ = p.signalGroup(unix.SIGCONT) // a stopped process would not notice that it is to end
+		p.tree.signal(unix.SIGCONT, outsideGroup(p.PID))
+	}
 	return nil
 }
 

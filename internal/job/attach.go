@@ -22,6 +22,7 @@ type Attachment struct {
 	busy    [2]uint64 // bytes from here on may be in use by the caller of Next
 	credit  bool      // stdin's credit changed
 	creditN uint64    // offset of the last credit handed out
+	turn    int       // stream to look at first
 	woken   bool
 	leaving bool // Next must return
 	taken   bool // because another attachment wants the job
@@ -67,8 +68,8 @@ func (j *Job) Attach(from [2]uint64, kick func()) (*Attachment, *proto.Started, 
 			from[i] = o.log.Base()
 		case from[i] > o.log.Head():
 			j.orphaned()
-			return nil, nil, fmt.Errorf("%s offset %d is beyond the %d bytes that were written",
-				proto.Stream(i+1), from[i], o.log.Head())
+			return nil, nil, fmt.Errorf("%w: %s from offset %d on, of %d bytes",
+				ErrProtocol, proto.Stream(i+1), from[i], o.log.Head())
 		}
 		a.next[i], a.busy[i] = from[i], from[i]
 	}
@@ -128,11 +129,13 @@ func (a *Attachment) pending() (Event, bool) {
 			return Event{Ack: &ack}, true
 		}
 	}
-	for i := range j.out {
+	for k := range j.out {
+		i := (k + a.turn) % len(j.out)
 		if b := j.out[i].log.View(a.next[i], bytelog.LargeSegment); len(b) > 0 && !j.out[i].unwanted {
 			e := Event{Stream: proto.Stream(i + 1), Offset: a.next[i], Data: b}
 			a.busy[i] = a.next[i]
 			a.next[i] += uint64(len(b))
+			a.turn = i + 1        // the other stream first, the next time
 			j.changed.Broadcast() // the pump may read on
 			return e, true
 		}
@@ -239,6 +242,7 @@ func (a *Attachment) Detach() {
 	}
 	j.att = nil
 	close(a.left)
+	j.changed.Broadcast() // the pumps need not wait for the sender any more
 	if !a.taken {
 		j.orphaned()
 	}

@@ -57,6 +57,7 @@ type Job struct {
 	Run    *proto.Run
 	digest [32]byte
 	table  *Table
+	valid  func() error // Grant.Valid
 
 	ready chan struct{} // closed once the job runs or has an exit record
 	ended chan struct{} // closed once it has its exit record
@@ -71,6 +72,7 @@ type Job struct {
 	verdict *verdict // why the daemon is ending it
 	exit    *proto.Exit
 	began   bool        // the command was started
+	over    bool        // its main process has ended
 	known   bool        // a client has the exit record and all output
 	orphan  *time.Timer // runs out when the client stays away
 	timeout *time.Timer
@@ -95,10 +97,13 @@ type output struct {
 	late     bool // a process in the background still holds the pipe
 }
 
-func newJob(t *Table, keyID string, run *proto.Run) *Job {
+func newJob(t *Table, g Grant, run *proto.Run) *Job {
 	j := &Job{
-		ID: run.ID, KeyID: keyID, Run: run, digest: run.Digest(), table: t,
+		ID: run.ID, KeyID: g.KeyID, Run: run, digest: run.Digest(), table: t, valid: g.Valid,
 		ready: make(chan struct{}), ended: make(chan struct{}),
+	}
+	if j.valid == nil {
+		j.valid = func() error { return nil }
 	}
 	j.changed.L = &j.mu
 	for i := range j.out {
@@ -122,6 +127,9 @@ func (j *Job) begin(p *Process) {
 			j.End(proto.StateTimeout, proto.CauseNone, "time limit of "+limit.String()+" reached")
 		})
 	}
+	if j.verdict != nil { // it was to end before it had begun
+		j.stop()
+	}
 	j.mu.Unlock()
 	for i := range j.out {
 		j.pumps.Go(func() { j.pump(&j.out[i]) })
@@ -129,7 +137,7 @@ func (j *Job) begin(p *Process) {
 	if p.Stdin != nil {
 		j.pumps.Go(j.feed)
 	}
-	j.table.running.Go(j.wait)
+	j.table.serving.Go(j.wait)
 	close(j.ready)
 }
 
@@ -139,11 +147,12 @@ const maxTimeout = 100 * 365 * 24 * time.Hour
 // wait sees the main process off and makes the exit record once its output is in the log.
 func (j *Job) wait() {
 	status := j.proc.Handle.Wait()
+	j.mu.Lock()
+	j.over = true
 	for i := range j.out {
 		// Wakes a pump that waits for output; it then empties the pipe and looks who still holds it.
 		_ = j.out[i].file.SetReadDeadline(past)
 	}
-	j.mu.Lock()
 	j.in.close()
 	if j.in.file != nil {
 		_ = j.in.file.SetWriteDeadline(past) // a background child may hold the other end
@@ -195,19 +204,32 @@ const (
 )
 
 // End ends a running job's whole tree for a reason that its exit record will state. It does not wait.
+// Once the command has ended by itself its outcome stands.
 func (j *Job) End(state proto.State, cause proto.Cause, reason string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.exit != nil || j.proc == nil || j.verdict != nil {
+	j.end(&verdict{state, cause, reason})
+}
+
+// end is End with the lock held.
+func (j *Job) end(v *verdict) {
+	if j.over || j.exit != nil || j.verdict != nil {
 		return
 	}
-	j.verdict = &verdict{state, cause, reason}
+	j.verdict = v
 	for i := range j.out {
 		j.out[i].window = maxWindow // a command that waits for a reader could not end politely
 	}
 	j.changed.Broadcast()
+	if j.proc != nil {
+		j.stop()
+	} // else begin does
+}
+
+// stop is called with the lock held.
+func (j *Job) stop() {
 	handle := j.proc.Handle
-	j.table.running.Go(func() { handle.Stop(j.table.options.StopGrace) })
+	j.table.serving.Go(func() { handle.Stop(j.table.options.StopGrace) })
 }
 
 // Signal sends a signal to the job's tree; after its end nothing happens.

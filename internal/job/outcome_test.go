@@ -150,11 +150,11 @@ func TestShutdownDuringStart(t *testing.T) {
 	opened := make(chan *Job, 1)
 	go func() {
 		run := &proto.Run{ID: proto.ExecID{1}, Shell: []byte("x"), NoStdin: true}
-		j, _, _ := table.Open("key", run, func(*proto.Run) (*Process, error) {
+		j, _, _ := table.Open(Grant{KeyID: "key", Start: func(*proto.Run) (*Process, error) {
 			close(starting)
 			<-proceed
 			return c.process, nil
-		})
+		}}, run)
 		opened <- j
 	}()
 	<-starting
@@ -168,9 +168,7 @@ func TestShutdownDuringStart(t *testing.T) {
 		return table.draining
 	})
 	// The others were ended at once; give that its moment, then the start succeeds.
-	for range 20 {
-		time.Sleep(time.Millisecond)
-	}
+	pause(20 * time.Millisecond)
 	close(proceed)
 	<-opened
 	select {
@@ -315,12 +313,10 @@ func TestDetachMakesRoom(t *testing.T) {
 	c := newCommand(t, false)
 	j := c.open(t, table, proto.Run{})
 	a := attach(t, j, [2]uint64{})
-	written := write(c.out, make([]byte, minWindow-64<<10))
+	written := write(c.out, make([]byte, minWindow+pipeSize-128<<10))
 	stalled(t, j)
 	a.Leave()
-	for range 20 { // the sender of a session needs a moment to leave its last write
-		time.Sleep(time.Millisecond)
-	}
+	pause(20 * time.Millisecond) // the sender of a session needs a moment to leave its last write
 	a.Detach()
 	select {
 	case err := <-written:
@@ -328,7 +324,7 @@ func TestDetachMakesRoom(t *testing.T) {
 			t.Fatal(err)
 		}
 	case <-time.After(5 * time.Second):
-		t.Errorf("the command is held up at %d bytes, and the window is %d", j.out[0].log.Head(), minWindow)
+		t.Errorf("the command is still held up with %d bytes in the window of %d", j.out[0].log.Len(), minWindow)
 	}
 	c.exit(0)
 }

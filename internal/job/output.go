@@ -106,9 +106,6 @@ func (j *Job) readInto(o *output, fd, limit int) (int, error) {
 		return 0, err
 	}
 	o.log.Commit(n)
-	if o.unwanted { // it was closed meanwhile
-		o.log.Release(o.log.Head())
-	}
 	j.changed.Broadcast()
 	return n, nil
 }
@@ -119,7 +116,7 @@ const readAhead = bytelog.LargeSegment
 
 // unsent is the output that the attachment has not begun to write. Called with the lock held.
 func (j *Job) unsent(o *output) int {
-	if j.att == nil {
+	if j.att == nil || j.verdict != nil {
 		return 0
 	}
 	return int(o.log.Head() - j.att.next[o.stream-proto.Stdout])
@@ -135,18 +132,23 @@ func readRetry(fd int, b []byte) (int, error) {
 }
 
 // room waits until the window has room and returns how much; 0 if the stream is not wanted any more.
+// Once the command has ended nothing waits: what is left in the pipe fits in memory, and the exit
+// record must not depend on how fast a client reads.
 func (j *Job) room(o *output) int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for !o.unwanted && (o.log.Len() >= o.window || j.unsent(o) >= readAhead) {
+	for !o.unwanted && !j.over && (o.log.Len() >= o.window || j.unsent(o) >= readAhead) {
 		if o.starved = o.log.Len() >= o.window; o.starved {
 			j.changed.Broadcast()
 		}
 		j.changed.Wait()
 	}
 	o.starved = false
-	if o.unwanted {
+	switch {
+	case o.unwanted:
 		return 0
+	case j.over:
+		return pipeSize
 	}
 	return o.window - o.log.Len()
 }
@@ -163,7 +165,7 @@ func (j *Job) drain(o *output) {
 		return
 	}
 	limit := time.Now().Add(lateOutput)
-	for err == nil && time.Now().Before(limit) {
+	for err == nil && time.Now().Before(limit) && j.roomForLate(o) {
 		_ = o.file.SetReadDeadline(time.Now().Add(quietOutput))
 		_, err = j.appendFrom(o)
 	}
@@ -177,6 +179,13 @@ func (j *Job) drain(o *output) {
 	j.mu.Unlock()
 	j.close(o)
 	j.table.discard(o.file)
+}
+
+// roomForLate keeps what a busy process in the background writes from filling the memory.
+func (j *Job) roomForLate(o *output) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return o.log.Len() < o.window+pipeSize
 }
 
 // drainWritten moves what lies in the pipe now into the log, and reports whether the pipe is still

@@ -106,7 +106,7 @@ func (c *command) open(t *testing.T, table *Table, run proto.Run) *Job {
 	}
 	run.Shell = []byte("x")
 	run.NoStdin = c.in == nil
-	j, existed, x := table.Open("key", &run, c.start)
+	j, existed, x := table.Open(Grant{KeyID: "key", Start: c.start}, &run)
 	if x != nil || existed {
 		t.Fatalf("not started: existed %v, %+v", existed, x)
 	}
@@ -178,4 +178,11 @@ func write(w io.Writer, b []byte) <-chan error {
 	done := make(chan error, 1)
 	go func() { _, err := w.Write(b); done <- err }()
 	return done
+}
+
+// pause lets time pass where time itself is the matter, not an event that could be awaited.
+func pause(d time.Duration) {
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
 }

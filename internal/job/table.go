@@ -48,7 +48,7 @@ type Table struct {
 	Instance [proto.IDLen]byte
 	started  time.Time
 	options  Options
-	running  sync.WaitGroup // of goroutines that serve running jobs
+	serving  sync.WaitGroup // of goroutines that serve running jobs
 	discards sync.WaitGroup
 
 	mu       sync.Mutex
@@ -87,11 +87,18 @@ func (t *Table) Retain() uint64 { return uint64(t.options.Retain.Milliseconds())
 // text may be shown to the client.
 type StartFunc func(*proto.Run) (*Process, error)
 
+// Grant is what the owner of an execution may do.
+type Grant struct {
+	KeyID string
+	Start StartFunc
+	Valid func() error // whether what was started may still run, in words for the client; nil: always
+}
+
 // Open finds the execution that a validated request means or starts it, and returns it together with
 // whether it existed before. If there is nothing to attach to it returns an exit record instead: the
 // request was refused, or it is the stored outcome of an execution that this instance did not run.
-func (t *Table) Open(keyID string, run *proto.Run, start StartFunc) (j *Job, existed bool, x *proto.Exit) {
-	j, existed, x = t.claim(keyID, run)
+func (t *Table) Open(g Grant, run *proto.Run) (j *Job, existed bool, x *proto.Exit) {
+	j, existed, x = t.claim(g, run)
 	if x != nil {
 		return nil, false, x
 	}
@@ -104,17 +111,17 @@ func (t *Table) Open(keyID string, run *proto.Run, start StartFunc) (j *Job, exi
 		}
 		return j, true, nil
 	}
-	if x = t.launch(j, start); x != nil {
+	if x = t.launch(j, g.Start); x != nil {
 		return nil, false, x
 	}
 	return j, false, nil
 }
 
 // claim looks the ID up and reserves it if it is new.
-func (t *Table) claim(keyID string, run *proto.Run) (j *Job, existed bool, x *proto.Exit) {
+func (t *Table) claim(g Grant, run *proto.Run) (j *Job, existed bool, x *proto.Exit) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	key := tableKey{keyID, run.ID}
+	key := tableKey{g.KeyID, run.ID}
 	if j, ok := t.jobs[key]; ok {
 		if j.digest != run.Digest() {
 			return nil, false, conflict(run)
@@ -125,10 +132,13 @@ func (t *Table) claim(keyID string, run *proto.Run) (j *Job, existed bool, x *pr
 	case run.StartBy != 0 && t.Uptime() > run.StartBy:
 		return nil, false, Lost(proto.CauseUnknown,
 			"the server knows nothing of this execution any more; it may have run")
+	case run.StdoutFrom-1 < proto.FromRetained-1, run.StderrFrom-1 < proto.FromRetained-1:
+		return nil, false, Lost(proto.CauseUnknown,
+			"the server knows nothing of this execution, of which the client has output")
 	case t.draining:
 		return nil, false, Refused(proto.CauseShutdown, "the daemon is shutting down")
 	}
-	j = newJob(t, keyID, run)
+	j = newJob(t, g, run)
 	t.jobs[key] = j
 	t.live++
 	return j, false, nil
@@ -142,6 +152,12 @@ func (t *Table) launch(j *Job, start StartFunc) *proto.Exit {
 			return x
 		}
 	}
+	defer func() {
+		if p := recover(); p != nil { // the ID must not stay reserved for ever
+			t.drop(j, Refused(proto.CauseInternal, "internal error"))
+			panic(p)
+		}
+	}()
 	p, err := start(j.Run)
 	if err != nil {
 		x := refusal(err)
@@ -271,9 +287,15 @@ func (j *Job) orphaned() {
 	case proto.DisconnectKill:
 		wait = 0
 	}
-	j.orphan = time.AfterFunc(wait, func() {
-		j.End(proto.StateKilled, proto.CauseClientGone, "the client was gone for "+wait.String())
+	var timer *time.Timer
+	timer = time.AfterFunc(wait, func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		if j.orphan == timer { // else a client came back while this one was firing
+			j.end(&verdict{proto.StateKilled, proto.CauseClientGone, "the client was gone for " + wait.String()})
+		}
 	})
+	j.orphan = timer
 }
 
 // Find returns a job by its ID; nil if there is none.
@@ -300,7 +322,7 @@ func (t *Table) Shutdown(ctx context.Context) {
 		t.endAll(proto.CauseShutdown, "the daemon is shutting down")
 		<-t.idle
 	}
-	t.running.Wait()
+	t.serving.Wait()
 	t.mu.Lock()
 	for f := range t.held {
 		f.Close()
@@ -310,11 +332,33 @@ func (t *Table) Shutdown(ctx context.Context) {
 }
 
 func (t *Table) endAll(cause proto.Cause, reason string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, j := range t.jobs {
+	for _, j := range t.running() {
 		j.End(proto.StateKilled, cause, reason)
 	}
+}
+
+// Review ends the jobs whose grants are not valid any more.
+func (t *Table) Review() {
+	for _, j := range t.running() {
+		if err := j.valid(); err != nil {
+			j.End(proto.StateKilled, proto.CauseRevoked, err.Error())
+		}
+	}
+}
+
+// running are the jobs without an exit record.
+func (t *Table) running() []*Job {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var live []*Job
+	for _, j := range t.jobs {
+		select {
+		case <-j.ended:
+		default:
+			live = append(live, j)
+		}
+	}
+	return live
 }
 
 // discard reads a pipe that only background processes hold, to its end or to the table's shutdown.

@@ -5,6 +5,7 @@ package runner
 import (
 	"bytes"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"rexec/internal/auth"
@@ -49,16 +50,11 @@ func wholeText(key auth.Key, text []byte) []string {
 			return nil
 		}
 	}
-	words := bytes.Split(text, []byte(" "))
-	for _, w := range words {
-		if len(w) == 0 {
-			return nil
-		}
-	}
+	words := strings.Split(string(text), " ")
 	for _, allowed := range key.Argv {
 		// A "*" must not be reached by a command line: what it admits was meant for exact vectors.
-		if strings.Join(allowed, " ") == string(text) && allowed[len(allowed)-1] != "*" {
-			return texts(words)
+		if slices.Equal(allowed, words) && allowed[len(allowed)-1] != "*" {
+			return words
 		}
 	}
 	return nil

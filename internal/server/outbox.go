@@ -7,8 +7,8 @@ import (
 )
 
 // outbox hands the connection's one writer between the session's reader, which owns it while nothing
-// runs, and a command's sender. The reader never waits for a peer that does not read: while a sender
-// owns the writer it leaves what it has to say here, at most one of each kind.
+// runs, and a command's sender. The reader never waits for a sender's write: while a sender owns the
+// writer it leaves what it has to say here, at most one of each kind. No lock is held during a write.
 type outbox struct {
 	w *proto.Writer
 
@@ -19,7 +19,7 @@ type outbox struct {
 	idle func() // to be called when the sender gives w back
 }
 
-// take makes a sender the owner.
+// take makes a sender the owner. Only the reader calls it, while it is the owner.
 func (o *outbox) take(wake func()) {
 	o.mu.Lock()
 	o.wake = wake
@@ -30,28 +30,22 @@ func (o *outbox) take(wake func()) {
 // waits, so that a flood of them needs no memory.
 func (o *outbox) post(pong *proto.Pong, note *proto.Error) error {
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	if pong != nil {
 		o.pong = pong
 	}
 	if note != nil {
 		o.note = note
 	}
-	if o.wake == nil {
-		return o.w.Write(o.pending()...)
+	wake := o.wake
+	o.mu.Unlock()
+	if wake == nil {
+		return o.flush()
 	}
-	o.wake()
+	wake()
 	return nil
 }
 
-// write writes a message of the reader's while no sender runs.
-func (o *outbox) write(m proto.Message) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.w.Write(m)
-}
-
-// flush writes what the reader left. The sender calls it.
+// flush writes what the reader left. The owner calls it.
 func (o *outbox) flush() error {
 	o.mu.Lock()
 	m := o.pending()
@@ -63,17 +57,22 @@ func (o *outbox) flush() error {
 }
 
 // giveBack makes the reader the owner again after a last message, nil for none.
-func (o *outbox) giveBack(last proto.Message) error {
+func (o *outbox) giveBack(last *proto.Exit) error {
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	m := o.pending()
+	o.mu.Unlock()
 	if last != nil {
 		m = append(m, last)
 	}
 	var err error
-	if len(m) > 0 {
+	for len(m) > 0 && err == nil {
 		err = o.w.Write(m...)
+		o.mu.Lock()
+		m = o.pending() // the reader may have left more meanwhile
+		o.mu.Unlock()
 	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	o.wake = nil
 	if o.idle != nil {
 		o.idle()
@@ -81,7 +80,7 @@ func (o *outbox) giveBack(last proto.Message) error {
 	return err
 }
 
-// whenIdle calls f as soon as no sender owns the writer: now, or when it gives it back.
+// whenIdle calls f as soon as no sender owns the writer: now, or when it gives it back. f must not block.
 func (o *outbox) whenIdle(f func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -9,9 +9,11 @@ package server
 import (
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -77,10 +79,13 @@ type Server struct {
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
-	unproven  int
 	total     int
 	closing   bool
 	wg        sync.WaitGroup
+
+	strangers map[Channel]struct{} // without a proof as yet
+	stopping  chan struct{}        // closed when Shutdown begins
+	reviewing sync.Once
 }
 
 // New returns a server for the jobs of one table.
@@ -89,6 +94,7 @@ func New(p Privileged, jobs *job.Table, o Options) *Server {
 	return &Server{
 		options: o, privileged: p, jobs: jobs, log: o.Log, attempts: sampled(o.Log),
 		listeners: map[net.Listener]struct{}{}, sessions: map[*session]struct{}{},
+		strangers: map[Channel]struct{}{}, stopping: make(chan struct{}),
 	}
 }
 
@@ -103,6 +109,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		return ErrClosed
 	}
 	defer s.untrack(ln)
+	s.reviewing.Do(func() { s.wg.Go(s.review) })
 	stop := context.AfterFunc(ctx, func() { ln.Close() })
 	defer stop()
 	var backoff time.Duration
@@ -154,7 +161,7 @@ func (s *Server) admit(ctx context.Context, conn net.Conn) {
 	s.mu.Lock()
 	reason := s.full()
 	if reason == "" {
-		s.unproven++
+		s.strangers[ch] = struct{}{}
 		s.total++
 		s.wg.Go(func() { s.welcome(ctx, ch) }) // before Shutdown can begin to wait
 	}
@@ -175,9 +182,9 @@ func (s *Server) full() string {
 		return "shutting down"
 	case s.total >= s.options.MaxConnections:
 		return "max_connections reached"
-	case s.unproven >= limit:
+	case len(s.strangers) >= limit:
 		return "max_unauthenticated reached"
-	case rand.IntN(limit) < 2*s.unproven-limit:
+	case rand.IntN(limit) < 2*len(s.strangers)-limit:
 		return "early drop below max_unauthenticated"
 	}
 	return ""
@@ -209,12 +216,18 @@ func (s *Server) isClosing() bool {
 // them, tells their clients, and returns once nothing of the server's or the jobs' runs any more.
 func (s *Server) Shutdown(ctx context.Context) {
 	s.mu.Lock()
-	s.closing = true
+	if !s.closing {
+		s.closing = true
+		close(s.stopping)
+	}
 	for ln := range s.listeners {
 		ln.Close()
 	}
+	for ch := range s.strangers {
+		_ = ch.SetDeadline(time.Unix(1, 0))
+	}
 	for sess := range s.sessions {
-		sess.drain()
+		sess.dismiss(proto.ErrorShutdown, "the daemon is shutting down")
 	}
 	s.mu.Unlock()
 	s.jobs.Shutdown(ctx)
@@ -228,6 +241,29 @@ func (s *Server) Shutdown(ctx context.Context) {
 	})
 	defer last.Stop()
 	s.wg.Wait()
+}
+
+// reviewEvery is how soon a key that was revoked or has expired ends what was done with it.
+const reviewEvery = 2 * time.Second
+
+// review ends sessions and jobs whose keys are not valid any more.
+func (s *Server) review() {
+	tick := time.NewTicker(reviewEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.stopping:
+			return
+		case <-tick.C:
+		}
+		s.mu.Lock()
+		open := slices.Collect(maps.Keys(s.sessions))
+		s.mu.Unlock()
+		for _, sess := range open {
+			sess.review()
+		}
+		s.jobs.Review()
+	}
 }
 
 // lastWords is how long a client that reads slowly can delay the end of the daemon.

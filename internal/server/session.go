@@ -26,8 +26,8 @@ type session struct {
 	out    *outbox
 	log    *zap.Logger
 
-	run      *run // the current or the last command
-	draining atomic.Bool
+	run     *run                        // the current or the last command
+	closing atomic.Pointer[proto.Error] // why the session ends once nothing runs in it
 }
 
 func newSession(s *Server, ch Channel, grant *auth.Grant) *session {
@@ -70,16 +70,14 @@ func (s *session) read(ctx context.Context) error {
 		if err == nil {
 			err = s.dispatch(ctx, t)
 		}
-		if s.draining.Load() && (s.run == nil || s.run.over()) {
-			return errDraining
+		if last := s.closing.Load(); last != nil && (s.run == nil || s.run.over()) {
+			return last
 		}
 		if err != nil {
 			return err
 		}
 	}
 }
-
-var errDraining = errors.New("the daemon is shutting down")
 
 // dispatch acts on one message.
 func (s *session) dispatch(ctx context.Context, t proto.Type) error {
@@ -180,40 +178,54 @@ func (s *session) begin(ctx context.Context) error {
 		s.run.received() // the client went on, so it has everything of the last one
 		s.run = nil
 	}
-	r, x := s.open(ctx, m)
+	r, x, err := s.open(ctx, m)
+	if err != nil {
+		return err
+	}
 	if x != nil {
 		s.log.Info("command not run", zap.Stringer("id", m.ID), zap.Stringer("state", x.State),
 			zap.String("reason", clean(x.Reason)))
-		return s.out.write(x)
+		return s.out.w.Write(x)
 	}
 	s.run = r
 	return nil
 }
 
-// open starts or finds the execution and attaches to it.
-func (s *session) open(ctx context.Context, m *proto.Run) (*run, *proto.Exit) {
+// open starts or finds the execution and attaches to it. It returns a record if nothing was started
+// and nothing is there, and an error if something is there that the client does not get.
+func (s *session) open(ctx context.Context, m *proto.Run) (*run, *proto.Exit, error) {
 	if err := m.Validate(); err != nil {
-		return nil, job.Refused(proto.CauseInvalid, "invalid request: "+err.Error())
+		return nil, job.Refused(proto.CauseInvalid, "invalid request: "+err.Error()), nil
 	}
 	addr := remoteAddr(s.ch)
 	if err := s.server.privileged.Authorize(s.grant, addr); err != nil {
-		return nil, job.Refused(proto.CausePolicy, err.Error())
+		if s.server.jobs.Find(s.grant.KeyID(), m.ID) != nil {
+			return nil, nil, &proto.Error{Code: proto.ErrorRevoked, Text: err.Error()}
+		}
+		return nil, job.Refused(proto.CausePolicy, err.Error()), nil
 	}
-	j, existed, x := s.server.jobs.Open(s.grant.KeyID(), m, func(m *proto.Run) (*job.Process, error) {
-		return s.server.privileged.Start(ctx, s.grant, addr, m)
-	})
+	j, existed, x := s.server.jobs.Open(job.Grant{
+		KeyID: s.grant.KeyID(),
+		Start: func(m *proto.Run) (*job.Process, error) {
+			return s.server.privileged.Start(ctx, s.grant, addr, m)
+		},
+		Valid: func() error { return s.server.privileged.Authorize(s.grant, addr) },
+	}, m)
 	if x != nil {
-		return nil, x
+		return nil, x, nil
 	}
 	r := &run{session: s, done: make(chan struct{})}
 	a, started, err := j.Attach([2]uint64{m.StdoutFrom, m.StderrFrom}, r.kick)
 	if err != nil {
-		return nil, job.Refused(proto.CauseInvalid, "invalid request: "+err.Error())
+		return nil, nil, asBreach(err)
 	}
 	started.Attached = existed
 	r.start(a, started)
+	if s.closing.Load() != nil {
+		_ = s.ch.SetReadDeadline(time.Time{}) // the session was to end idle, and it ends after this
+	}
 	s.logStart(m, started)
-	return r, nil
+	return r, nil, nil
 }
 
 func (s *session) logStart(m *proto.Run, started *proto.Started) {
@@ -229,12 +241,13 @@ func (s *session) logStart(m *proto.Run, started *proto.Started) {
 func (s *session) end(err error) {
 	var broken *protocolError
 	var frame *proto.FrameError
+	var last *proto.Error
 	switch {
 	case errors.As(err, &broken), errors.As(err, &frame), errors.Is(err, proto.ErrMalformed):
 		s.log.Warn("protocol error", zap.String("reason", clean(err.Error())))
 		s.close(&proto.Error{Code: proto.ErrorProtocol, Text: "protocol error: " + err.Error()})
-	case errors.Is(err, errDraining):
-		s.close(&proto.Error{Code: proto.ErrorShutdown, Text: err.Error()})
+	case errors.As(err, &last):
+		s.close(last)
 	default:
 		s.close(nil)
 	}
@@ -254,16 +267,25 @@ func (s *session) close(last *proto.Error) {
 		s.ch.Close()
 		return
 	}
-	if s.out.write(last) == nil {
+	if s.out.w.Write(last) == nil {
 		linger(s.ch, time.Second)
 	}
 	s.ch.Close()
 }
 
-// drain ends the session as soon as no command runs in it. It is called by another goroutine.
-func (s *session) drain() {
-	s.draining.Store(true)
+// dismiss ends the session with a last word as soon as no command runs in it. It is called by other
+// goroutines.
+func (s *session) dismiss(code proto.ErrorCode, text string) {
+	s.closing.CompareAndSwap(nil, &proto.Error{Code: code, Text: text})
 	s.out.whenIdle(func() { _ = s.ch.SetReadDeadline(time.Unix(1, 0)) })
+}
+
+// review dismisses the session if its key may not be used any more.
+func (s *session) review() {
+	if err := s.server.privileged.Authorize(s.grant, remoteAddr(s.ch)); err != nil {
+		s.log.Warn("key not valid any more", zap.String("reason", clean(err.Error())))
+		s.dismiss(proto.ErrorRevoked, err.Error())
+	}
 }
 
 // abort ends the session now.

@@ -282,3 +282,10 @@ func sleep(*proto.Run) (*job.Process, error) {
 func request(id byte) *proto.Run {
 	return &proto.Run{ID: proto.ExecID{id}, Shell: []byte("x"), NoStdin: true, OnDisconnect: proto.DisconnectKill}
 }
+
+// pause lets time pass where time itself is the matter, not an event that could be awaited.
+func pause(d time.Duration) {
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+}

@@ -21,31 +21,30 @@ import (
 // deadline, small frames, and no code in reach that could start anything.
 func (s *Server) welcome(ctx context.Context, ch Channel) {
 	grant, err := s.guardedHandshake(ctx, ch)
-	s.mu.Lock()
-	s.unproven--
-	s.mu.Unlock()
 	if grant == nil {
 		s.refuse(ch, err)
-		s.release()
+		s.release(ch)
 		return
 	}
 	sess := newSession(s, ch, grant)
 	if !s.join(sess) {
 		ch.Close()
-		s.release()
+		s.release(ch)
 		return
 	}
 	// A goroutine of its own: the handshake has grown this one's stack, which would stay with the
 	// session for as long as it is idle.
 	s.wg.Go(func() {
-		defer s.release()
+		defer s.release(ch)
 		defer s.leave(sess)
 		sess.serve(ctx)
 	})
 }
 
-func (s *Server) release() {
+// release gives up a connection's place.
+func (s *Server) release(ch Channel) {
 	s.mu.Lock()
+	delete(s.strangers, ch)
 	s.total--
 	s.mu.Unlock()
 }
@@ -53,6 +52,7 @@ func (s *Server) release() {
 func (s *Server) join(sess *session) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	delete(s.strangers, sess.ch)
 	if !s.closing {
 		s.sessions[sess] = struct{}{}
 	}
@@ -85,6 +85,9 @@ func (s *Server) guardedHandshake(ctx context.Context, ch Channel) (grant *auth.
 func (s *Server) handshake(ctx context.Context, ch Channel) (*auth.Grant, error) {
 	start := time.Now()
 	_ = ch.SetDeadline(start.Add(s.options.HandshakeTimeout))
+	if s.isClosing() { // its deadline may just have been set to now, by Shutdown
+		return nil, ErrClosed
+	}
 	binding, err := ch.Bind(ctx)
 	if err != nil {
 		return nil, err
@@ -127,7 +130,7 @@ func (s *Server) refuse(ch Channel, err error) {
 	case errors.As(err, &refused):
 		s.attempt(ch, "refused", zap.String("reason", clean(refused.reason)))
 		linger(ch, s.options.HandshakeTimeout)
-	case errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed):
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed):
 		s.attempt(ch, "closed", zap.String("reason", "the peer left before the proof"))
 		ch.Close()
 	default:

@@ -1,6 +1,9 @@
 package transport
 
 import (
+	"errors"
+	"fmt"
+	"io"
 	"net"
 	"sync"
 )
@@ -34,14 +37,14 @@ func (c *rawConn) Read(p []byte) (int, error) {
 	if len(c.rest) == 0 && (!c.stream || len(p) >= bufferSize) {
 		n, err := c.Conn.Read(p)
 		c.stream = n == len(p)
-		return n, err
+		return n, abrupt(err)
 	}
 	if len(c.rest) == 0 {
 		b := buffers.Get().(*buffer)
 		n, err := c.Conn.Read(b[:])
 		if n == 0 {
 			buffers.Put(b)
-			return 0, err
+			return 0, abrupt(err)
 		}
 		c.held, c.rest, c.stream = b, b[:n], n > bufferSize/4
 	}
@@ -51,6 +54,17 @@ func (c *rawConn) Read(p []byte) (int, error) {
 		c.held = nil
 	}
 	return n, nil
+}
+
+// errAbrupt is the end of a TCP stream without TLS's closing alert, which anybody on the path can make
+// (RFC 8446 6.1). crypto/tls takes one between two records for an orderly end.
+var errAbrupt = fmt.Errorf("the connection ended without a closing alert: %w", io.ErrUnexpectedEOF)
+
+func abrupt(err error) error {
+	if errors.Is(err, io.EOF) {
+		return errAbrupt
+	}
+	return err
 }
 
 // Write writes to the socket, or gathers while corked.

@@ -318,6 +318,33 @@ func TestAbortIsNoOrderlyEnd(t *testing.T) {
 	}
 }
 
+// TestForgedEndIsNoOrderlyEnd: a TCP end of stream between two records is no closing alert, and anybody on the path can
+// make one (RFC 8446 6.1). crypto/tls by itself reports io.EOF for both.
+func TestForgedEndIsNoOrderlyEnd(t *testing.T) {
+	ln := listen(t)
+	server := accept(t, ln)
+	raw, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	c := tls.Client(raw, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{alpn}, MinVersion: tls.VersionTLS13})
+	if _, err := c.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	b := <-server
+	if b.err != nil {
+		t.Fatal(b.err)
+	}
+	defer b.conn.Close()
+	if err := raw.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(b.conn); err == nil {
+		t.Errorf("after %q the stream ended as if the peer had closed it", got)
+	}
+}
+
 // TestStream sends both ways at once, in pieces of all kinds, half-closes, and compares.
 func TestStream(t *testing.T) {
 	c, s, _, _ := pair(t)

@@ -1,0 +1,334 @@
+//go:build linux
+
+// Package rexectest runs a whole daemon inside a test: listener, runner, jobs and server on a free
+// loopback port, with a state directory of the test's own, everything ended with the test.
+//
+// It owns the wiring, a peer that can break every rule of the protocol, a proxy that fails as networks
+// do, and the check that a test left nothing behind. It decides nothing about the product and must
+// not be imported by anything but tests.
+package rexectest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"rexec/internal/auth"
+	"rexec/internal/client"
+	"rexec/internal/config"
+	"rexec/internal/exec"
+	"rexec/internal/job"
+	"rexec/internal/proto"
+	"rexec/internal/runner"
+	"rexec/internal/server"
+	"rexec/internal/transport"
+)
+
+// Options are what a test wants otherwise than by default. The zero value works.
+type Options struct {
+	// Key is the policy of the key that Daemon.Key returns. An empty ID is "test", an empty secret is
+	// made, an empty RunAs is the account of the test.
+	Key      auth.Key
+	StateDir string // default: a new temporary directory
+	Listen   string // default: 127.0.0.1 and a free port
+	Server   server.Options
+	Jobs     job.Options // Ledger is set by the harness
+	Runner   func(*runner.Options)
+}
+
+// Daemon is a running daemon.
+type Daemon struct {
+	t       testing.TB
+	options Options
+	key     auth.ClientKey
+	address string
+	lines   logLines
+	starts  atomic.Int64
+
+	mu       sync.Mutex
+	instance *instance // nil while the daemon is down
+}
+
+// instance is what does not survive a restart.
+type instance struct {
+	launcher *exec.Launcher
+	store    *auth.Store
+	table    *job.Table
+	server   *server.Server
+	cut      context.CancelFunc
+	served   chan error
+}
+
+// New starts a daemon that ends with the test.
+func New(t testing.TB, o Options) *Daemon {
+	t.Helper()
+	if o.StateDir == "" {
+		o.StateDir = t.TempDir()
+	}
+	if o.Listen == "" {
+		o.Listen = "127.0.0.1:0"
+	}
+	if o.Key.ID == "" {
+		o.Key.ID = "test"
+	}
+	d := &Daemon{t: t, options: o}
+	d.lines.t = t
+	id := d.identity()
+	d.key = d.AddKey(o.Key)
+	d.key.Server = id.ID
+	d.Start()
+	t.Cleanup(d.Stop)
+	return d
+}
+
+func (d *Daemon) identity() auth.Identity {
+	id, err := auth.CreateIdentity(d.options.StateDir)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return id
+}
+
+// AddKey adds a key to the key file and returns the client's half of it.
+func (d *Daemon) AddKey(k auth.Key) auth.ClientKey {
+	d.t.Helper()
+	if k.Secret == (auth.Secret{}) {
+		var err error
+		if k.Secret, err = auth.NewSecret(); err != nil {
+			d.t.Fatal(err)
+		}
+	}
+	if err := auth.AddKey(d.KeysPath(), k); err != nil {
+		d.t.Fatal(err)
+	}
+	return auth.ClientKey{Server: d.identity().ID, KeyID: k.ID, Secret: k.Secret}
+}
+
+// Address is where the daemon listens. It stays the same over restarts.
+func (d *Daemon) Address() string { return d.address }
+
+// StateDir is the daemon's state directory, KeysPath the key file in it.
+func (d *Daemon) StateDir() string { return d.options.StateDir }
+
+// KeysPath is the daemon's key file.
+func (d *Daemon) KeysPath() string { return filepath.Join(d.options.StateDir, "keys") }
+
+// Key is the client's half of the key in Options.
+func (d *Daemon) Key() auth.ClientKey { return d.key }
+
+// Token is what a user would enroll.
+func (d *Daemon) Token() auth.Token { return auth.Token{Address: d.address, Key: d.key} }
+
+// ServerID is the daemon's identity.
+func (d *Daemon) ServerID() auth.ServerID { return d.key.Server }
+
+// Table holds the jobs of the running instance.
+func (d *Daemon) Table() *job.Table {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.instance == nil {
+		d.t.Fatal("the daemon is down")
+	}
+	return d.instance.table
+}
+
+// Starts counts how often any instance was asked to start a process, refused or not.
+func (d *Daemon) Starts() int64 { return d.starts.Load() }
+
+// Logs returns the lines logged so far, one JSON object each.
+func (d *Daemon) Logs() []string { return d.lines.all() }
+
+// ClientOptions reach this daemon with its key; progress goes to the test's log.
+func (d *Daemon) ClientOptions() client.Options {
+	return client.Options{Address: d.address, Key: d.key, Log: d.lines.clientLog}
+}
+
+// Client returns a client that is closed with the test.
+func (d *Daemon) Client(t testing.TB) *client.Client { return NewClient(t, d.ClientOptions()) }
+
+// NewClient returns a client with other options that is closed with the test.
+func NewClient(t testing.TB, o client.Options) *client.Client {
+	c := client.New(o)
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// Start starts an instance on the state directory and the address of the one before.
+func (d *Daemon) Start() {
+	d.t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.instance != nil {
+		d.t.Fatal("the daemon runs already")
+	}
+	in, ln, err := d.build()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.address = ln.Addr().String()
+	d.options.Listen = d.address
+	ctx, cut := context.WithCancel(context.Background())
+	in.cut = cut
+	go func() { in.served <- in.server.Serve(ctx, ln) }() // stop waits for it
+	d.instance = in
+}
+
+func (d *Daemon) build() (*instance, net.Listener, error) {
+	in := &instance{served: make(chan error, 1)}
+	id := d.identity()
+	var err error
+	if in.store, err = auth.OpenStore(d.KeysPath()); err != nil {
+		return nil, nil, err
+	}
+	verifier, err := auth.NewVerifier(id.ID, in.store, time.Now)
+	if err != nil {
+		return nil, nil, err
+	}
+	jobs := d.options.Jobs
+	if jobs.Ledger, err = job.OpenLedger(filepath.Join(d.options.StateDir, "named"), time.Hour); err != nil {
+		return nil, nil, err
+	}
+	ln, err := d.listen(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	if in.launcher, err = exec.NewLauncher(); err != nil {
+		ln.Close()
+		return nil, nil, err
+	}
+	log := d.lines.logger()
+	run := runner.New(verifier, in.store, in.launcher, d.runnerOptions(), func(err error) {
+		log.Error("key file", zap.Error(err))
+	})
+	in.table = job.NewTable(jobs)
+	so := d.options.Server
+	if so.Log == nil {
+		so.Log = log
+	}
+	in.server = server.New(counted{run, &d.starts}, in.table, so)
+	return in, ln, nil
+}
+
+// listen takes the address again even if the last connections to it are not quite gone.
+func (d *Daemon) listen(id auth.Identity) (net.Listener, error) {
+	deadline := time.Now().Add(5 * time.Second)
+	for {
+		ln, err := transport.Listen(context.Background(), d.options.Listen, id.Key, transport.Options{ALPN: proto.ALPN})
+		if err == nil || time.Now().After(deadline) {
+			return ln, err
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func (d *Daemon) runnerOptions() runner.Options {
+	e := config.Default().Exec
+	o := runner.Options{
+		Path: e.Path, Lang: e.Lang, Env: map[string]string{}, AcceptEnv: e.AcceptEnv,
+		Umask: int(e.Umask), OOMScoreAdj: e.OOMScoreAdj,
+	}
+	if d.options.Runner != nil {
+		d.options.Runner(&o)
+	}
+	o.Env[MarkName] = Mark()
+	return o
+}
+
+// counted counts the ways into the code that starts processes.
+type counted struct {
+	server.Privileged
+	starts *atomic.Int64
+}
+
+func (c counted) Start(ctx context.Context, g *auth.Grant, a netip.Addr, m *proto.Run) (*job.Process, error) {
+	c.starts.Add(1)
+	return c.Privileged.Start(ctx, g, a, m)
+}
+
+// Stop shuts the daemon down without waiting for commands, which clients are told. It does nothing if
+// the daemon is down.
+func (d *Daemon) Stop() { d.stop(false) }
+
+// Crash ends the daemon as kill -9 would look to clients: connections break without a last word. (The
+// commands are ended too, which kill -9 would not do.)
+func (d *Daemon) Crash() { d.stop(true) }
+
+// Restart is Stop and Start: another instance with the same state, address and key.
+func (d *Daemon) Restart() {
+	d.t.Helper()
+	d.Stop()
+	d.Start()
+}
+
+func (d *Daemon) stop(abrupt bool) {
+	d.mu.Lock()
+	in := d.instance
+	d.instance = nil
+	d.mu.Unlock()
+	if in == nil {
+		return
+	}
+	if abrupt {
+		in.cut()
+	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	in.server.Shutdown(ended)
+	in.cut()
+	if err := <-in.served; !errors.Is(err, server.ErrClosed) {
+		d.t.Errorf("Serve returned %v", err)
+	}
+	in.launcher.Close()
+}
+
+// Drain shuts the daemon down and gives commands until ctx ends.
+func (d *Daemon) Drain(ctx context.Context) {
+	d.mu.Lock()
+	in := d.instance
+	d.mu.Unlock()
+	if in != nil {
+		in.server.Shutdown(ctx)
+		d.Stop()
+	}
+}
+
+// logLines shows every line in the test's log and keeps it.
+type logLines struct {
+	t     testing.TB
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *logLines) Write(b []byte) (int, error) {
+	l.t.Logf("rexecd: %s", b[:len(b)-1])
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, string(b[:len(b)-1]))
+	return len(b), nil
+}
+
+func (l *logLines) all() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]string(nil), l.lines...)
+}
+
+func (l *logLines) clientLog(format string, args ...any) {
+	l.t.Logf("rexec: %s", fmt.Sprintf(format, args...))
+}
+
+func (l *logLines) logger() *zap.Logger {
+	e := zap.NewProductionEncoderConfig()
+	e.TimeKey = zapcore.OmitKey
+	return zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(e), zapcore.AddSync(l), zapcore.DebugLevel))
+}
