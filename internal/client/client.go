@@ -26,7 +26,8 @@ type Channel interface {
 	Kind() uint8
 	Bind(ctx context.Context) ([32]byte, error)
 	PeerKey() [32]byte
-	Abort() // closes without the good-bye that Close sends
+	Abort()      // closes without the good-bye that Close sends
+	Quiet() bool // nothing has come from the peer that was not read, and it has not closed
 }
 
 // Pins remembers the certificate key of each server that has proved itself.
@@ -120,6 +121,9 @@ func (c *Client) connected(ctx context.Context, first *early) (l *link, sent boo
 		return l, false, nil
 	}
 	l, sent, err = c.open(ctx, first)
+	if sent && refusedBeforeRun(err) {
+		sent = false
+	}
 	if err != nil {
 		return nil, sent, err
 	}
@@ -131,6 +135,13 @@ func (c *Client) connected(ctx context.Context, first *early) (l *link, sent boo
 	}
 	c.link = l
 	return l, sent, nil
+}
+
+// refusedBeforeRun reports whether a request that rode with the proof was certainly not looked at: the
+// server said no to the proof, over a channel whose key is that of its last proof.
+func refusedBeforeRun(err error) bool {
+	var denied *auth.DeniedError
+	return errors.As(err, &denied) || errors.Is(err, auth.ErrRefused)
 }
 
 // drop gives up a broken connection.

@@ -28,7 +28,7 @@ type execution struct {
 	resumed        int
 	out            [2]outStream
 	outErr         *OutputError
-	mark           [2]uint64 // received at the last call of progress
+	mark           [3]uint64 // bytes moved at the last call of progress
 	exit           *proto.Exit
 	buf            []byte
 
@@ -111,9 +111,12 @@ func (x *execution) again(l *link) error {
 // patience is how long coming back makes sense: as long as the daemon remembers.
 func (x *execution) patience() time.Duration { return max(x.retain, 30*time.Second) }
 
-// progress reports whether output came since the last call.
+// progress reports whether bytes arrived, here or there, since the last call.
 func (x *execution) progress() bool {
-	now := [2]uint64{x.out[0].received, x.out[1].received}
+	x.mu.Lock()
+	taken := x.in.log.Base()
+	x.mu.Unlock()
+	now := [3]uint64{x.out[0].received, x.out[1].received, taken}
 	moved := now != x.mark
 	x.mark = now
 	return moved
@@ -170,6 +173,7 @@ func (x *execution) begin(l *link) error {
 		x.attached = m.Attached
 	}
 	x.started = true
+	l.hearUptime(m.Uptime)
 	l.log("execution %s, process %d", x.run.ID, m.PID)
 	for i, from := range []uint64{m.StdoutFrom, m.StderrFrom} {
 		o := &x.out[i]

@@ -23,6 +23,7 @@ type link struct {
 	uptime  atomic.Uint64 // the daemon's, as last heard: a lower bound of what it is now
 	waiting atomic.Bool   // the reader waits for the network, not for somebody to take output
 	heard   atomic.Int64  // when the last message came, Unix nanoseconds
+	told    time.Time     // when uptime was last told; of the reader
 	pinged  atomic.Int64  // when the unanswered ping went out; 0: none
 	watch   *time.Timer
 }
@@ -36,6 +37,7 @@ const (
 func newLink(ch Channel, choice *proto.Choice, log func(string, ...any)) *link {
 	l := &link{ch: ch, in: proto.NewReader(ch), out: proto.NewWriter(ch), choice: choice, log: log}
 	l.uptime.Store(choice.Uptime)
+	l.told = time.Now()
 	l.heard.Store(time.Now().UnixNano())
 	l.watch = time.AfterFunc(pingAfter, l.check)
 	return l
@@ -52,7 +54,7 @@ func (l *link) check() {
 		l.log("no answer from the server for %s", silent.Round(time.Second))
 		l.abort()
 		return
-	case asked == 0 && silent >= pingAfter:
+	case asked == 0 && silent >= pingAfter && l.waiting.Load():
 		l.pinged.Store(now.UnixNano())
 		go func() { // a write may block on a dead connection, and the timer must go on
 			_ = l.write(proto.Ping{Token: uint64(now.UnixNano())})
@@ -100,10 +102,53 @@ func (l *link) pingPong(t proto.Type) error {
 		return l.write(proto.Pong{Token: m.Token})
 	}
 	m, err := proto.ParsePong(payload)
-	if err == nil && m.Uptime > l.uptime.Load() {
-		l.uptime.Store(m.Uptime)
+	if err == nil {
+		l.hearUptime(m.Uptime)
 	}
 	return err
+}
+
+func (l *link) hearUptime(uptime uint64) {
+	if uptime > l.uptime.Load() {
+		l.uptime.Store(uptime)
+		l.told = time.Now()
+	}
+}
+
+// age is the time since the daemon told its uptime. It counts wall time as well, since the monotonic
+// clock stands still while a machine sleeps.
+func (l *link) age() time.Duration {
+	return max(time.Since(l.told), time.Since(l.told.Round(0)))
+}
+
+// askUptime is a round trip on an idle connection.
+func (l *link) askUptime() error {
+	timer := time.AfterFunc(pingAnswer, l.abort)
+	defer timer.Stop()
+	before := l.told
+	if err := l.write(proto.Ping{Token: uint64(time.Now().UnixNano())}); err != nil {
+		return err
+	}
+	for l.told.Equal(before) {
+		if err := l.nextPong(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nextPong reads one message, which can only be about the connection.
+func (l *link) nextPong() error {
+	t, _, err := l.in.Next()
+	switch {
+	case err != nil:
+		return err
+	case t == proto.TypePing, t == proto.TypePong:
+		return l.pingPong(t)
+	case t == proto.TypeError:
+		return l.serverError()
+	}
+	return unexpected(t)
 }
 
 // serverError returns the server's reason to end the conversation, or logs its remark.

@@ -121,8 +121,10 @@ func (c *Client) request(ctx context.Context, x *execution) (*link, error) {
 	if x.mayHaveStarted {
 		first = nil // what it may say depends on the daemon that answers
 	}
+	c.refresh(ctx)
 	l, sent, err := c.connected(ctx, first)
 	if err != nil {
+		x.mayHaveStarted = sent || x.mayHaveStarted && first == nil
 		return nil, err
 	}
 	if sent {
@@ -138,6 +140,28 @@ func (c *Client) request(ctx context.Context, x *execution) (*link, error) {
 		x.sending()
 	}
 	return l, l.write(&x.run)
+}
+
+// refresh makes sure that the open connection, if there is one, is fit for a request: it has not been
+// closed meanwhile, and the daemon's uptime on it is young enough to say how long the request is good.
+func (c *Client) refresh(ctx context.Context) {
+	c.mu.Lock()
+	l := c.link
+	c.mu.Unlock()
+	if l == nil {
+		return
+	}
+	retain := time.Duration(l.choice.Retain) * time.Millisecond
+	fit := l.ch.Quiet()
+	if fit && l.age() > retain/4 {
+		stop := context.AfterFunc(ctx, l.abort)
+		fit = l.askUptime() == nil
+		stop()
+	}
+	if !fit {
+		c.options.Log("the open connection has ended; opening another one")
+		c.drop(l)
+	}
 }
 
 // patience decides how often and how long a lost connection is tried again.

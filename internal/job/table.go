@@ -3,14 +3,11 @@ package job
 import (
 	"context"
 	"crypto/rand"
-	"errors"
-	"fmt"
 	"os"
 	"runtime"
 	"sync"
 	"time"
 
-	"rexec/internal/exec"
 	"rexec/internal/proto"
 )
 
@@ -152,13 +149,14 @@ func (t *Table) launch(j *Job, start StartFunc) *proto.Exit {
 			return x
 		}
 	}
+	returned := false
 	defer func() {
-		if p := recover(); p != nil { // the ID must not stay reserved for ever
+		if !returned { // it panicked, and the ID must not stay reserved for ever
 			t.drop(j, Refused(proto.CauseInternal, "internal error"))
-			panic(p)
 		}
 	}()
 	p, err := start(j.Run)
+	returned = true
 	if err != nil {
 		x := refusal(err)
 		if j.Run.Name != "" {
@@ -219,60 +217,6 @@ func (t *Table) ended() {
 	if t.draining && t.live == 0 {
 		close(t.idle)
 	}
-}
-
-func (t *Table) forget(j *Job) {
-	j.mu.Lock()
-	attached := j.att != nil
-	if !attached {
-		j.forgetOutput()
-	}
-	j.mu.Unlock()
-	if attached { // a client is still reading it
-		time.AfterFunc(t.options.Retain, func() { t.forget(j) })
-		return
-	}
-	t.mu.Lock()
-	delete(t.jobs, tableKey{j.KeyID, j.ID})
-	t.mu.Unlock()
-}
-
-// evict keeps the output of ended jobs within its bound, giving up the oldest first. A client that
-// comes back too late is told how much it lost.
-func (t *Table) evict() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	total := 0
-	keep := t.unread[:0]
-	for i := len(t.unread) - 1; i >= 0; i-- { // newest first
-		total += t.unread[i].evictBeyond(t.options.RetainBytes - total)
-	}
-	for _, j := range t.unread {
-		if j.holds() > 0 {
-			keep = append(keep, j)
-		}
-	}
-	clear(t.unread[len(keep):])
-	t.unread = keep
-}
-
-// holds is the number of output bytes in memory.
-func (j *Job) holds() int {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.out[0].log.Len() + j.out[1].log.Len()
-}
-
-// evictBeyond forgets the output if it is more than room and nobody reads it, and returns what stays.
-func (j *Job) evictBeyond(room int) int {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	n := j.out[0].log.Len() + j.out[1].log.Len()
-	if n > room && j.att == nil {
-		j.forgetOutput()
-		return 0
-	}
-	return n
 }
 
 // orphaned starts what the request wants to happen without a client. Called with the job's lock held.
@@ -360,73 +304,3 @@ func (t *Table) running() []*Job {
 	}
 	return live
 }
-
-// discard reads a pipe that only background processes hold, to its end or to the table's shutdown.
-func (t *Table) discard(f *os.File) {
-	_ = f.SetReadDeadline(time.Time{})
-	t.mu.Lock()
-	t.held[f] = struct{}{}
-	t.mu.Unlock()
-	t.discards.Go(func() {
-		buf := make([]byte, 4<<10)
-		for {
-			if _, err := f.Read(buf); err != nil {
-				break
-			}
-		}
-		t.mu.Lock()
-		delete(t.held, f)
-		t.mu.Unlock()
-		f.Close()
-	})
-}
-
-// Refused is the record of a request that started nothing.
-func Refused(cause proto.Cause, reason string) *proto.Exit {
-	return &proto.Exit{State: proto.StateRefused, Code: codeOurs, Cause: cause, Reason: reason}
-}
-
-// Lost is the record of an execution whose outcome cannot be known.
-func Lost(cause proto.Cause, reason string) *proto.Exit {
-	return &proto.Exit{State: proto.StateLost, Code: codeOurs, Cause: cause, Reason: reason}
-}
-
-func conflict(run *proto.Run) *proto.Exit {
-	what := "this execution ID"
-	if run.Name != "" {
-		what = fmt.Sprintf("the execution name %q", run.Name)
-	}
-	return Refused(proto.CauseConflict, what+" stands for a different command already")
-}
-
-func refusal(err error) *proto.Exit {
-	x := Refused(proto.CauseInternal, err.Error())
-	var start *exec.StartError
-	var refused *RefusedError
-	switch {
-	case errors.As(err, &refused):
-		x.Cause = refused.Cause
-	case errors.As(err, &start):
-		x.Code = uint8(start.Code)
-		x.Cause = startCause(start)
-	}
-	return x
-}
-
-func startCause(e *exec.StartError) proto.Cause {
-	switch e.Code {
-	case 127:
-		return proto.CauseNotFound
-	case 126:
-		return proto.CauseCannotExec
-	}
-	return proto.CauseAccount
-}
-
-// RefusedError is a start function's refusal with its cause; its text is for the client.
-type RefusedError struct {
-	Cause  proto.Cause
-	Reason string
-}
-
-func (e *RefusedError) Error() string { return e.Reason }

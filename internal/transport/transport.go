@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"strings"
 	"time"
 )
 
@@ -32,7 +33,7 @@ const bindingLabel = "EXPORTER-Channel-Binding"
 // The handshake's own errors, for callers that explain them.
 var (
 	ErrALPN    = errors.New("the peer did not agree on the application protocol")
-	ErrVersion = errors.New("the other end does not speak TLS 1.3")
+	ErrVersion = errors.New("TLS 1.3 is needed, and the other end does not speak it")
 )
 
 // Options are what both ends must agree on or may tune.
@@ -76,25 +77,17 @@ func (c *Conn) Kind() Kind { return KindTCP }
 // zero on the server's side.
 func (c *Conn) PeerKey() [sha256.Size]byte { return c.peerKey }
 
-// explain adds what the TLS library's error means, where callers tell it apart.
+// explain adds what a failed handshake means, where callers tell it apart. The TLS library does not
+// export its alerts over TCP, so they are known by their texts.
 func explain(err error) error {
-	var alert tls.AlertError
-	if errors.As(err, &alert) {
-		switch alert {
-		case alertProtocolVersion:
-			return fmt.Errorf("%w (%w)", ErrVersion, err)
-		case alertNoApplicationProtocol:
-			return fmt.Errorf("%w (%w)", ErrALPN, err)
-		}
+	switch text := err.Error(); {
+	case strings.Contains(text, "protocol version"):
+		return fmt.Errorf("%w (%w)", ErrVersion, err)
+	case strings.Contains(text, "no application protocol"):
+		return fmt.Errorf("%w (%w)", ErrALPN, err)
 	}
 	return err
 }
-
-// The alerts of RFC 8446 6.2 and RFC 7301 3.2 that explain knows.
-const (
-	alertProtocolVersion       tls.AlertError = 70
-	alertNoApplicationProtocol tls.AlertError = 120
-)
 
 // WriteVec writes head and body as one, with few system calls however large body is.
 func (c *Conn) WriteVec(head, body []byte) (int, error) {
