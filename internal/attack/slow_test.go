@@ -115,10 +115,16 @@ func commandsFor(t *testing.T, d *rexectest.Daemon, duration time.Duration) (wor
 
 // TestShutdownWithStoppedClients is row D8 over TCP, once for each place where the daemon may be writing.
 func TestShutdownWithStoppedClients(t *testing.T) {
+	t.Run("group", func(t *testing.T) { stoppedClients(t) })
+	gone(t, 5*time.Second)
+}
+
+func stoppedClients(t *testing.T) {
 	for name, text := range map[string]string{
 		"endless output": "exec yes", "much output": "head -c 20000000 /dev/zero", "ignores being told": "trap '' HUP TERM; exec yes",
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			d := rexectest.New(t, rexectest.Options{})
 			p := d.Peer(t)
 			m := shell("%s", text)
@@ -131,7 +137,6 @@ func TestShutdownWithStoppedClients(t *testing.T) {
 			// Until nothing moves: every buffer is full.
 			pause(200 * time.Millisecond)
 			within(t, 20*time.Second, "shutting down", d.Stop)
-			gone(t, 5*time.Second)
 		})
 	}
 }

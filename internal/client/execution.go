@@ -183,9 +183,7 @@ func (x *execution) begin(l *link) error {
 		o.missing += from - o.received
 		o.received, o.acked = from, from
 		if o.closed {
-			if err := l.write(&proto.Ack{Stream: proto.Stream(i + 1), Offset: proto.Closed}); err != nil {
-				return err
-			}
+			x.ack(l, i, proto.Closed)
 		}
 	}
 	return x.beginStdin(l, m)
@@ -216,9 +214,15 @@ func (x *execution) output(l *link, i int) error {
 	}
 	if o.received-o.acked >= ackEvery && !o.closed {
 		o.acked = o.received
-		return l.write(&proto.Ack{Stream: proto.Stream(i + 1), Offset: o.received, Window: window})
+		x.ack(l, i, o.received)
 	}
 	return nil
+}
+
+// ack gives credit. A write that fails is not the end: the server may have said why it closes, and the
+// next read finds either.
+func (x *execution) ack(l *link, i int, offset uint64) {
+	_ = l.write(&proto.Ack{Stream: proto.Stream(i + 1), Offset: offset, Window: window})
 }
 
 // buffer is as large as what is about to come, within bounds; a command that prints little needs
@@ -239,11 +243,10 @@ func (x *execution) deliver(l *link, i int, b []byte) {
 	}
 	if _, err := o.w.Write(b); err != nil {
 		o.closed = true
-		stream := proto.Stream(i + 1)
 		if x.outErr == nil {
-			x.outErr = &OutputError{Stream: stream, Err: err}
+			x.outErr = &OutputError{Stream: proto.Stream(i + 1), Err: err}
 		}
-		_ = l.write(&proto.Ack{Stream: stream, Offset: proto.Closed})
+		x.ack(l, i, proto.Closed)
 	}
 }
 
@@ -269,7 +272,7 @@ func (x *execution) end(l *link) error {
 	// The connection may be used for a long time; the server need not keep the output for as long.
 	for i := range x.out {
 		if o := &x.out[i]; o.received > o.acked {
-			_ = l.write(&proto.Ack{Stream: proto.Stream(i + 1), Offset: o.received, Window: window})
+			x.ack(l, i, o.received)
 		}
 	}
 	return nil

@@ -148,7 +148,7 @@ func (x *execution) nextStdin() (l *link, offset uint64, b []byte) {
 	in := &x.in
 	for {
 		switch {
-		case x.over || in.closed || in.eofSent && in.log.Len() == 0:
+		case x.over || in.closed:
 			return nil, 0, nil
 		case x.link == nil || in.eofSent:
 		case in.sent < in.log.Head() && in.sent < in.limit:

@@ -338,3 +338,51 @@ func TestInputRules(t *testing.T) {
 	c.exit(0)
 	<-j.ended
 }
+
+// TestComingBackIsAnAcknowledgement: a client that received a whole window, whose acknowledgements were lost with the
+// connection, and that asks for what comes after it, gets more. It believes the old bytes acknowledged by its offset,
+// so if the daemon does not, both wait for ever.
+func TestComingBackIsAnAcknowledgement(t *testing.T) {
+	table := newTable(t, Options{})
+	c := newCommand(t, false)
+	j := c.open(t, table, proto.Run{})
+	stop := make(chan struct{})
+	go func() { // prints for ever
+		defer close(stop)
+		for {
+			if _, err := c.out.Write(make([]byte, 64<<10)); err != nil {
+				return
+			}
+		}
+	}()
+	first := attach(t, j, [2]uint64{})
+	got := uint64(0)
+	for got < minWindow {
+		e, err := first.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got += uint64(len(e.Data))
+	}
+	quit(first)
+	second := attach(t, j, [2]uint64{got, 0})
+	more := make(chan struct{})
+	go func() {
+		defer close(more)
+		for range 3 {
+			if e, err := second.Next(); err != nil || len(e.Data) == 0 {
+				return
+			}
+		}
+	}()
+	select {
+	case <-more:
+	case <-time.After(5 * time.Second):
+		t.Errorf("no output after coming back at offset %d: the window is full of bytes that the client has", got)
+		second.Leave()
+		<-more
+	}
+	quit(second)
+	c.exit(0)
+	<-stop
+}

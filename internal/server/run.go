@@ -15,6 +15,7 @@ type run struct {
 	session *session
 	a       *job.Attachment
 	done    chan struct{} // closed when send has ended
+	told    bool          // send wrote why the conversation ends; valid once done is closed
 }
 
 func (r *run) start(a *job.Attachment, started *proto.Started) {
@@ -38,9 +39,8 @@ func (r *run) send(started *proto.Started) error {
 	for {
 		e, err := r.a.Next()
 		if errors.Is(err, job.ErrTakenOver) {
-			_ = out.w.Write(&proto.Error{Code: proto.ErrorTakenOver, Text: err.Error()})
-			_ = r.session.ch.CloseWrite()
-			return err
+			r.told = out.w.Write(&proto.Error{Code: proto.ErrorTakenOver, Text: err.Error()}) == nil
+			return out.giveBack(nil)
 		}
 		if err != nil {
 			return out.giveBack(nil)
@@ -81,11 +81,13 @@ func (r *run) over() bool {
 	return true
 }
 
-// leave ends the writer and the attachment; a command that still runs waits for its client.
-func (r *run) leave() {
+// leave ends the writer and the attachment; a command that still runs waits for its client. It
+// reports whether the client was told why.
+func (r *run) leave() (told bool) {
 	r.a.Leave()
 	<-r.done
 	r.a.Detach()
+	return r.told
 }
 
 func (r *run) received() { r.a.Received() }

@@ -49,6 +49,7 @@ func TestShutdownWithPeerThatReadsNothing(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			d := newDaemon(t, job.Options{}, server.Options{})
 			c := d.proven()
 			tt.act(t, d, c)

@@ -257,18 +257,17 @@ func (s *session) end(err error) {
 	s.log.Debug("conversation ended", zap.NamedError("cause", err))
 }
 
-// close ends the writer of a running command, says a last word, and closes the connection.
+// close ends the writer of a running command, says a last word, and closes the connection: slowly, if
+// there is a last word to be read.
 func (s *session) close(last *proto.Error) {
 	_ = s.ch.SetWriteDeadline(time.Now().Add(time.Second))
-	if s.run != nil {
-		s.run.leave()
+	told := s.run != nil && s.run.leave()
+	if last != nil && s.out.w.Write(last) == nil {
+		told = true
 	}
-	if last == nil {
-		s.ch.Close()
-		return
-	}
-	if s.out.w.Write(last) == nil {
+	if told {
 		linger(s.ch, time.Second)
+		return
 	}
 	s.ch.Close()
 }
