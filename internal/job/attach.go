@@ -73,6 +73,10 @@ func (j *Job) Attach(from [2]uint64, kick func()) (*Attachment, *proto.Started, 
 		}
 		a.next[i], a.busy[i] = from[i], from[i]
 	}
+	for i := range j.out { // who asks from an offset on has what is before it
+		j.out[i].log.Release(from[i])
+	}
+	j.changed.Broadcast()
 	if j.orphan != nil {
 		j.orphan.Stop()
 		j.orphan = nil
