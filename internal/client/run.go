@@ -211,7 +211,7 @@ func final(err error) bool {
 // wait sleeps before the next try, the first time not at all.
 func (p *patience) wait(ctx context.Context) bool {
 	d := p.delay
-	p.delay = min(max(2*d, 50*time.Millisecond), 5*time.Second)
+	p.delay = min(max(2*d, 50*time.Millisecond), 2*time.Second)
 	if d == 0 {
 		return ctx.Err() == nil
 	}

@@ -39,6 +39,7 @@ func (x *execution) beginStdin(l *link, m *proto.Started) error {
 		return nil
 	}
 	in.sent, in.eofSent = m.StdinFrom, false
+	in.log.Release(m.StdinFrom) // the same daemon still has the execution, and will not ask for it again
 	in.limit = m.StdinFrom + m.StdinWindow
 	if !in.reading {
 		in.reading = true
