@@ -82,7 +82,7 @@ func (p *program) connectAndRun(ctx context.Context, request *proto.Run) (int, e
 		Address: p.target.address, Key: p.target.key.Token.Key, Target: p.options.destination,
 		Pins: p.store, Log: p.logf,
 	})
-	defer p.client.Close()
+	defer func() { _ = p.client.Close() }() // the outcome is known by then
 	signals := catchSignals()
 	switch {
 	case p.options.hold:
