@@ -62,14 +62,6 @@ func (c *command) exit(code int) {
 	})
 }
 
-// leave is exit with a child in the background that goes on holding the output.
-func (c *command) leave(code int) {
-	c.end.Do(func() {
-		c.status = exec.Status{Code: code, Ended: time.Now()}
-		close(c.over)
-	})
-}
-
 func (c *command) Wait() exec.Status {
 	<-c.over
 	return c.status

@@ -115,12 +115,12 @@ func readFrames(t *testing.T, r *Reader, plan []byte) ([]byte, error) {
 		if len(plan) > 0 {
 			how = plan[i%len(plan)]
 		}
-		switch {
-		case how%4 == 1:
+		switch how % 4 {
+		case 1:
 			p, err = readData(r)
-		case how%4 == 3:
+		case 3:
 			p, err = fillAll(r, int(how))
-		case how%4 == 2:
+		case 2:
 			p, err = io.ReadAll(io.MultiReader(io.LimitReader(r, int64(how)), r))
 		default:
 			if p, err = r.Payload(); cap(p) > 2*len(p)+MaxUnproven {

@@ -92,10 +92,10 @@ func explain(err error) error {
 // WriteVec writes head and body as one, with few system calls however large body is.
 func (c *Conn) WriteVec(head, body []byte) (int, error) {
 	c.raw.cork()
-	n, err := c.Conn.Write(head)
+	n, err := c.Write(head)
 	if err == nil {
 		var m int
-		m, err = c.Conn.Write(body)
+		m, err = c.Write(body)
 		n += m
 	}
 	if flushErr := c.raw.uncork(); err == nil {

@@ -151,7 +151,7 @@ func (b *breaking) Write(p []byte) (int, error) {
 	if b.mute {
 		return len(p), nil
 	}
-	b.Conn.Close()
+	b.Close()
 	return n, io.ErrClosedPipe
 }
 
