@@ -108,7 +108,7 @@ func (i *impostor) heard() []byte {
 // victim is a client of the daemon that was led to the impostor.
 func (i *impostor) victim(d *rexectest.Daemon, known *pins) *client.Client {
 	o := d.ClientOptions()
-	o.Address, o.Target, o.Timeout = i.ln.Addr().String(), "db.example:8000", 3*time.Second
+	o.Address, o.Target, o.Timeout = i.ln.Addr().String(), "db.example:8000", time.Second
 	if known != nil {
 		o.Pins = known
 	}

@@ -115,11 +115,7 @@ func commandsFor(t *testing.T, d *rexectest.Daemon, duration time.Duration) (wor
 
 // TestShutdownWithStoppedClients is row D8 over TCP, once for each place where the daemon may be writing.
 func TestShutdownWithStoppedClients(t *testing.T) {
-	t.Run("group", func(t *testing.T) { stoppedClients(t) })
-	gone(t, 5*time.Second)
-}
-
-func stoppedClients(t *testing.T) {
+	t.Parallel() // so the processes are looked for after all tests
 	for name, text := range map[string]string{
 		"endless output": "exec yes", "much output": "head -c 20000000 /dev/zero", "ignores being told": "trap '' HUP TERM; exec yes",
 	} {

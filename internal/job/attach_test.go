@@ -55,6 +55,7 @@ func (c *reader) visit(j *Job, steps int) bool {
 	if m.StdoutFrom != c.got[0] || m.StderrFrom != c.got[1] {
 		c.t.Fatalf("output goes on at %d and %d, want %d", m.StdoutFrom, m.StderrFrom, c.got)
 	}
+	c.acked = c.got // what a client does not ask for again it has for good
 	defer func() { a.Detach() }()
 	go a.Wake() // at any time
 	for range steps {
