@@ -200,7 +200,7 @@ func (c *Client) prove(ctx context.Context, ch Channel, first *early) (l *link, 
 		return nil, false, err
 	}
 	messages := []proto.Message{proof.Message()}
-	if first != nil && c.pinned(ch) {
+	if first != nil && c.pinned(ch) && len(first.run.Append(nil)) <= maxEarly {
 		c.options.Log("the server shows its known key: sending the command with the proof")
 		first.sending()
 		sent = true
@@ -212,6 +212,10 @@ func (c *Client) prove(ctx context.Context, ch Channel, first *early) (l *link, 
 	l, err = c.answer(ch, proof)
 	return l, sent, err
 }
+
+// maxEarly is the largest request that rides with the proof, in bytes: both fit in one TLS record (RFC
+// 8446 5.1), so that nobody on the path can let the proof through and hold the request back.
+const maxEarly = 12 << 10
 
 // pinned reports whether the server's certificate key is the one of its last proof.
 func (c *Client) pinned(ch Channel) bool {

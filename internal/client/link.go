@@ -22,7 +22,7 @@ type link struct {
 
 	uptime  atomic.Uint64 // the daemon's, as last heard: a lower bound of what it is now
 	waiting atomic.Bool   // the reader waits for the network, not for somebody to take output
-	heard   atomic.Int64  // when the last message came, Unix nanoseconds
+	heard   atomic.Int64  // when bytes came last, Unix nanoseconds
 	told    time.Time     // when uptime was last told; of the reader
 	pinged  atomic.Int64  // when the unanswered ping went out; 0: none
 	watch   *time.Timer
@@ -35,12 +35,25 @@ const (
 )
 
 func newLink(ch Channel, choice *proto.Choice, log func(string, ...any)) *link {
-	l := &link{ch: ch, in: proto.NewReader(ch), out: proto.NewWriter(ch), choice: choice, log: log}
+	l := &link{ch: ch, out: proto.NewWriter(ch), choice: choice, log: log}
+	l.in = proto.NewReader(l)
 	l.uptime.Store(choice.Uptime)
 	l.told = time.Now()
 	l.heard.Store(time.Now().UnixNano())
 	l.watch = time.AfterFunc(pingAfter, l.check)
 	return l
+}
+
+// Read reads from the connection for in, and keeps account of the server's silence.
+func (l *link) Read(p []byte) (int, error) {
+	l.waiting.Store(true)
+	n, err := l.ch.Read(p)
+	l.waiting.Store(false)
+	if n > 0 {
+		l.heard.Store(time.Now().UnixNano())
+		l.pinged.Store(0)
+	}
+	return n, err
 }
 
 // check runs every few seconds. It must not take a reader that is busy with output for a dead server,
@@ -67,14 +80,10 @@ func (l *link) check() {
 // still to be read.
 func (l *link) next() (proto.Type, error) {
 	for {
-		l.waiting.Store(true)
 		t, _, err := l.in.Next()
-		l.waiting.Store(false)
 		if err != nil {
 			return 0, err
 		}
-		l.heard.Store(time.Now().UnixNano())
-		l.pinged.Store(0)
 		switch t {
 		case proto.TypePing, proto.TypePong:
 			err = l.pingPong(t)

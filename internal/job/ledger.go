@@ -78,6 +78,17 @@ func (l *Ledger) begin(j *Job) *proto.Exit {
 	return nil
 }
 
+// recall is what the ledger knows of a request that must not be started any more; nil for nothing.
+func (l *Ledger) recall(j *Job) *proto.Exit {
+	if l == nil || j.Run.Name == "" {
+		return nil
+	}
+	if e, err := l.read(j); err == nil {
+		return e.answer(j)
+	}
+	return nil
+}
+
 // answer is what an entry of an earlier daemon, or of one that forgot the job, says to a new request.
 func (e *entry) answer(j *Job) *proto.Exit {
 	if e.Digest != hex.EncodeToString(j.digest[:]) {

@@ -127,6 +127,9 @@ func (t *Table) claim(g Grant, run *proto.Run) (j *Job, existed bool, x *proto.E
 	}
 	switch {
 	case run.StartBy != 0 && t.Uptime() > run.StartBy:
+		if x := t.options.Ledger.recall(newJob(t, g, run)); x != nil {
+			return nil, false, x
+		}
 		return nil, false, Lost(proto.CauseUnknown,
 			"the server knows nothing of this execution any more; it may have run")
 	case run.StdoutFrom-1 < proto.FromRetained-1, run.StderrFrom-1 < proto.FromRetained-1:

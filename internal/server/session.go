@@ -269,8 +269,15 @@ func (s *session) close(last *proto.Error) {
 		linger(s.ch, time.Second)
 		return
 	}
+	if a, ok := s.ch.(aborter); ok && s.closing.Load() != nil {
+		a.Abort() // a peer that does not read must not hold up the end of the daemon with its good-bye
+		return
+	}
 	s.ch.Close()
 }
+
+// aborter is a channel that can be closed without a word.
+type aborter interface{ Abort() }
 
 // dismiss ends the session with a last word as soon as no command runs in it. It is called by other
 // goroutines.
