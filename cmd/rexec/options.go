@@ -50,7 +50,7 @@ the reason on stderr.
 Examples:
   rexec db1 uptime
   seq 2000000 | rexec db1:8000 'sort -R | head'
-  rexec --argv db1 touch 'a file; with $trange name'
+  rexec --argv db1 touch 'a file; with $pecial name'
 `
 
 // defaultPort is where rexecd listens.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -107,7 +108,7 @@ func openStore() (*auth.ClientStore, error) {
 
 // runOnce runs one command and returns its exit code.
 func (p *program) runOnce(ctx context.Context, request *proto.Run, signals <-chan string) (int, error) {
-	cmd := &client.Command{Run: *request, Stdout: p.out, Stderr: p.err, Signals: signals}
+	cmd := &client.Command{Run: *request, Stdout: output(p.out), Stderr: output(p.err), Signals: signals}
 	if cmd.Run.ID == (proto.ExecID{}) {
 		cmd.Run.ID = client.NewID()
 	}
@@ -120,6 +121,18 @@ func (p *program) runOnce(ctx context.Context, request *proto.Run, signals <-cha
 	}
 	return p.outcome(result, err)
 }
+
+// output is where a stream of the command goes. Output for a closed file is an error, not a nothing.
+func output(f *os.File) io.Writer {
+	if wasClosed(f) {
+		return closedFile{}
+	}
+	return f
+}
+
+type closedFile struct{}
+
+func (closedFile) Write([]byte) (int, error) { return 0, os.ErrClosed }
 
 // outcome tells the end of a run and returns its exit code.
 func (p *program) outcome(r *client.Result, err error) (int, error) {

@@ -86,11 +86,9 @@ func (p *program) runLine(ctx context.Context, request proto.Run, line string, s
 	if recordErr := p.writeRecord(cmd.Run.ID, result, err); recordErr != nil {
 		return recordErr
 	}
-	if result == nil {
-		return err
-	}
-	if err != nil {
-		return err
+	if result == nil || err != nil {
+		p.fail(err) // the next line finds a new connection, or says why there is none
+		return nil
 	}
 	p.tell(result)
 	if result.State == proto.StateExited && result.Code != 0 && !p.options.quiet {

@@ -58,11 +58,10 @@ func (p *program) writeRecord(id proto.ExecID, r *client.Result, err error) erro
 func (p *program) openStatus() error {
 	switch {
 	case p.options.statusFD >= 0:
-		f := os.NewFile(uintptr(p.options.statusFD), "status")
-		if _, err := f.Stat(); err != nil {
-			return misuse("--status-fd %d is not open", p.options.statusFD)
+		if !canWrite(p.options.statusFD) {
+			return misuse("--status-fd %d is not open for writing", p.options.statusFD)
 		}
-		p.status = f
+		p.status = os.NewFile(uintptr(p.options.statusFD), "status")
 	case p.options.json:
 		p.status = p.err
 	}

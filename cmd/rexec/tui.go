@@ -55,12 +55,15 @@ func (p *program) hint(err error) string {
 	var key *keyError
 	var denied *auth.DeniedError
 	var lost *client.LostError
+	var said *proto.Error
 	var dns *net.DNSError
 	switch {
 	case errors.As(err, &misused):
 		return "rexec --help shows the options"
 	case errors.As(err, &key):
 		return key.hint
+	case errors.As(err, &said) && said.Code == proto.ErrorTakenOver:
+		return "another rexec asked for the same --id and gets its output and its outcome"
 	case errors.As(err, &lost):
 		return "it may have run, or run still; nothing was started twice. With --id NAME it is safe to ask again"
 	case errors.As(err, &denied):

@@ -150,6 +150,9 @@ func (c *common) addTo(set *pflag.FlagSet) {
 
 func (c *common) parse(set *pflag.FlagSet, args []string) ([]string, error) {
 	if err := set.Parse(args); err != nil {
+		if errors.Is(err, pflag.ErrHelp) {
+			return nil, misuse("see rexecd --help")
+		}
 		return nil, misuse("%v", err)
 	}
 	return set.Args(), nil

@@ -28,7 +28,8 @@ type execution struct {
 	resumed        int
 	out            [2]outStream
 	outErr         *OutputError
-	mark           [3]uint64 // bytes moved at the last call of progress
+	mark           [4]uint64 // what had been achieved at the last call of progress
+	begun          uint64    // times that a daemon answered with the execution
 	exit           *proto.Exit
 	buf            []byte
 
@@ -38,6 +39,10 @@ type execution struct {
 	over    bool
 	in      stdin
 	wg      sync.WaitGroup
+
+	requested bool      // a connection carries the request
+	signals   []sent    // for the command, oldest first
+	lastHeard time.Time // over the connection that was lost last
 }
 
 type outStream struct {
@@ -81,7 +86,12 @@ func (x *execution) stop() {
 }
 
 // sending notes that the request goes out now: from here on it may have been run.
-func (x *execution) sending() { x.mayHaveStarted = true }
+func (x *execution) sending() {
+	x.mayHaveStarted = true
+	x.mu.Lock()
+	x.requested = true
+	x.mu.Unlock()
+}
 
 // sentOver notes which daemon got the request, and when by its own clock.
 func (x *execution) sentOver(l *link) {
@@ -111,12 +121,13 @@ func (x *execution) again(l *link) error {
 // patience is how long coming back makes sense: as long as the daemon remembers.
 func (x *execution) patience() time.Duration { return max(x.retain, 30*time.Second) }
 
-// progress reports whether bytes arrived, here or there, since the last call.
+// progress reports whether a connection led to the execution, or bytes arrived here or there, since
+// the last call.
 func (x *execution) progress() bool {
 	x.mu.Lock()
 	taken := x.in.log.Base()
 	x.mu.Unlock()
-	now := [3]uint64{x.out[0].received, x.out[1].received, taken}
+	now := [4]uint64{x.out[0].received, x.out[1].received, taken, x.begun}
 	moved := now != x.mark
 	x.mark = now
 	return moved
@@ -134,7 +145,7 @@ func (x *execution) lost(cause error) error {
 func (x *execution) serve(ctx context.Context, l *link) error {
 	stop := context.AfterFunc(ctx, l.abort)
 	defer stop()
-	defer x.unlink()
+	defer x.unlink(l)
 	for {
 		t, err := l.next()
 		if err != nil {
@@ -173,6 +184,7 @@ func (x *execution) begin(l *link) error {
 		x.attached = m.Attached
 	}
 	x.started = true
+	x.begun++
 	l.hearUptime(m.Uptime)
 	l.log("execution %s, process %d", x.run.ID, m.PID)
 	for i, from := range []uint64{m.StdoutFrom, m.StderrFrom} {
@@ -186,7 +198,9 @@ func (x *execution) begin(l *link) error {
 			x.ack(l, i, proto.Closed)
 		}
 	}
-	return x.beginStdin(l, m)
+	err = x.beginStdin(l, m)
+	x.resendSignals(l)
+	return err
 }
 
 // output writes one data frame to where the caller wants it.
@@ -294,37 +308,13 @@ func (x *execution) result() (*Result, error) {
 	return r, nil
 }
 
-// patientSignals are passed on before a further one kills the command.
-const patientSignals = 2
-
-// forwardSignals passes the caller's signals on. One that comes while there is no connection ends Run.
-func (x *execution) forwardSignals(ctx context.Context, cancel context.CancelCauseFunc) {
-	for n := 1; ; n++ {
-		select {
-		case <-ctx.Done():
-			return
-		case name, ok := <-x.cmd.Signals:
-			if !ok {
-				return
-			}
-			x.mu.Lock()
-			l := x.link
-			x.mu.Unlock()
-			if n > patientSignals {
-				name = "KILL"
-			}
-			if l == nil || l.write(proto.Signal{Name: name}) != nil {
-				cancel(ErrInterrupted)
-				return
-			}
-		}
-	}
-}
-
-// unlink notes that the execution has no connection.
-func (x *execution) unlink() {
+// unlink notes that the execution has lost a connection.
+func (x *execution) unlink(l *link) {
 	x.mu.Lock()
-	x.link = nil
-	x.changed.Broadcast()
-	x.mu.Unlock()
+	defer x.mu.Unlock()
+	if x.link == l {
+		x.lastHeard = time.Unix(0, l.heard.Load())
+		x.link = nil
+		x.changed.Broadcast()
+	}
 }

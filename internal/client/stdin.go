@@ -133,11 +133,7 @@ func (x *execution) sendStdin() {
 			err = l.write(proto.EOF{Length: offset})
 		}
 		if err != nil { // the reader notices by itself; a new connection says where to begin anew
-			x.mu.Lock()
-			if x.link == l {
-				x.link = nil
-			}
-			x.mu.Unlock()
+			x.unlink(l)
 		}
 	}
 }

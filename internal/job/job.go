@@ -9,6 +9,7 @@
 package job
 
 import (
+	"fmt"
 	"os"
 	"sync"
 	"time"
@@ -62,21 +63,23 @@ type Job struct {
 	ready chan struct{} // closed once the job runs or has an exit record
 	ended chan struct{} // closed once it has its exit record
 
-	mu      sync.Mutex
-	changed sync.Cond // broadcast on every change that an attachment or a pump may wait for
-	proc    *Process
-	started time.Time
-	out     [2]output // stdout, stderr
-	in      input
-	att     *Attachment
-	verdict *verdict // why the daemon is ending it
-	exit    *proto.Exit
-	began   bool        // the command was started
-	over    bool        // its main process has ended
-	known   bool        // a client has the exit record and all output
-	orphan  *time.Timer // runs out when the client stays away
-	timeout *time.Timer
-	pumps   sync.WaitGroup
+	mu        sync.Mutex
+	changed   sync.Cond // broadcast on every change that an attachment or a pump may wait for
+	proc      *Process
+	started   time.Time
+	out       [2]output // stdout, stderr
+	in        input
+	att       *Attachment
+	verdict   *verdict      // why the daemon is ending it
+	stopped   chan struct{} // closed once its tree was ended for the verdict; nil: it is not being ended
+	survivors int           // processes that could not be ended; valid once stopped is closed
+	exit      *proto.Exit
+	began     bool        // the command was started
+	over      bool        // its main process has ended
+	known     bool        // a client has the exit record and all output
+	orphan    *time.Timer // runs out when the client stays away
+	timeout   *time.Timer
+	pumps     sync.WaitGroup
 }
 
 // verdict is the daemon's decision to end a job. The first one stands.
@@ -149,6 +152,12 @@ func (j *Job) wait() {
 	status := j.proc.Handle.Wait()
 	j.mu.Lock()
 	j.over = true
+	stopped := j.stopped
+	j.mu.Unlock()
+	if stopped != nil {
+		<-stopped // the record of an execution that was ended says that its whole tree has ended
+	}
+	j.mu.Lock()
 	for i := range j.out {
 		// Wakes a pump that waits for output; it then empties the pipe and looks who still holds it.
 		_ = j.out[i].file.SetReadDeadline(past)
@@ -188,6 +197,9 @@ func (j *Job) record(s exec.Status) *proto.Exit {
 	}
 	if v := j.verdict; v != nil {
 		x.State, x.Cause, x.Reason = v.state, v.cause, v.reason
+		if j.survivors > 0 {
+			x.Reason += fmt.Sprintf("; %d of its processes could not be ended", j.survivors)
+		}
 		if v.state == proto.StateTimeout {
 			x.Code = codeTimeout
 		} else if x.Code == 0 {
@@ -229,7 +241,11 @@ func (j *Job) end(v *verdict) {
 // stop is called with the lock held.
 func (j *Job) stop() {
 	handle := j.proc.Handle
-	j.table.serving.Go(func() { handle.Stop(j.table.options.StopGrace) })
+	j.stopped = make(chan struct{})
+	j.table.serving.Go(func() {
+		defer close(j.stopped)
+		j.survivors = len(handle.Stop(j.table.options.StopGrace))
+	})
 }
 
 // Signal sends a signal to the job's tree; after its end nothing happens.

@@ -3,6 +3,8 @@
 package runner
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,10 +18,17 @@ import (
 const (
 	envID      = "REXEC_ID"               // the execution ID
 	envCommand = "REXEC_ORIGINAL_COMMAND" // what the client asked for, where the key forces another
+	envJob     = "REXEC_JOB"              // random; marks the processes of one command
 )
 
-// marker is the environment entry by which a stray descendant is recognised.
-func marker(m *proto.Run) string { return envID + "=" + m.ID.String() }
+// marker is the environment entry by which a stray descendant is recognised. It is random, since
+// execution IDs are of clients' choosing: two keys may use the same one, and neither may end the
+// other's processes with it.
+func marker() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return envJob + "=" + hex.EncodeToString(b[:])
+}
 
 // environment is built from nothing: the daemon's own variables never reach a command.
 func environment(o *Options, a exec.Account, c command, m *proto.Run) ([]string, error) {
@@ -57,6 +66,8 @@ func refuseEnv(o *Options, name string) string {
 	switch {
 	case !validEnvName(name):
 		return "not a valid name"
+	case slices.Contains([]string{"PATH", "HOME", "USER", "LOGNAME", "SHELL"}, name) || strings.HasPrefix(name, "REXEC_"):
+		return "set by the server"
 	case dangerousEnv(name):
 		return "never accepted from a client, since it can make programs run other code"
 	}
@@ -84,7 +95,7 @@ func validEnvName(name string) bool {
 // Whatever accept_env says, these never come from a client.
 func dangerousEnv(name string) bool {
 	for _, prefix := range []string{
-		"LD_", "DYLD_", "BASH_FUNC_", "PYTHON", "PERL", "RUBY", "NODE_", "JAVA_", "JDK_", "_JAVA_", "MALLOC_", "REXEC_",
+		"LD_", "DYLD_", "BASH_FUNC_", "PYTHON", "PERL", "RUBY", "NODE_", "JAVA_", "JDK_", "_JAVA_", "MALLOC_",
 	} {
 		if strings.HasPrefix(name, prefix) {
 			return true
@@ -94,7 +105,7 @@ func dangerousEnv(name string) bool {
 		return name != "GIT_PROTOCOL"
 	}
 	return slices.Contains([]string{
-		"PATH", "HOME", "USER", "LOGNAME", "SHELL", "IFS", "ENV", "BASH_ENV", "SHELLOPTS", "BASHOPTS", "CDPATH",
+		"IFS", "ENV", "BASH_ENV", "SHELLOPTS", "BASHOPTS", "CDPATH",
 		"GLOBIGNORE", "PS4", "PROMPT_COMMAND", "ZDOTDIR", "FPATH", "GCONV_PATH", "LOCPATH", "NLSPATH", "TZDIR",
 		"GETCONF_DIR", "HOSTALIASES", "LOCALDOMAIN", "RES_OPTIONS", "RESOLV_HOST_CONF", "NIS_PATH", "TMPDIR",
 		"TERMINFO", "TERMINFO_DIRS", "TERMCAP", "TERMPATH", "EDITOR", "VISUAL", "PAGER", "LESSOPEN", "LESSCLOSE",

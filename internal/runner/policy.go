@@ -24,6 +24,12 @@ type command struct {
 
 // decide applies a key's policy. It is the only place where a request becomes a command.
 func decide(key auth.Key, m *proto.Run) (command, error) {
+	if len(m.Dir) > 0 && (key.Command != "" || len(key.Argv) > 0) {
+		// A relative name in the allowed command would mean whatever lies there.
+		return command{}, &job.RefusedError{
+			Cause: proto.CausePolicy, Reason: "key " + key.ID + " may not choose the working directory",
+		}
+	}
 	if key.Command != "" {
 		return command{shell: key.Command, asked: asked(m)}, nil
 	}

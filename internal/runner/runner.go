@@ -99,8 +99,8 @@ func (r *Runner) Start(ctx context.Context, g *auth.Grant, remote netip.Addr, m 
 		return nil, err
 	}
 	spec := c.spec(account)
-	spec.Env = env
-	spec.Marker = marker(m)
+	spec.Marker = marker()
+	spec.Env = append(env, spec.Marker)
 	spec.Dir = workingDir(m, account)
 	spec.Stdin = !m.NoStdin
 	spec.Umask, spec.Limits, spec.OOMScoreAdj = o.Umask, o.Limits, &o.OOMScoreAdj
