@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -128,20 +127,12 @@ func spell(letters []symbol, word []int) string {
 // instead of a proof, nothing is started, and the one answer is the refusal.
 func TestSequencesBeforeTheProof(t *testing.T) {
 	before := runtime.NumGoroutine()
-	limit := 3
-	if os.Getenv("REXEC_LONG") != "" {
-		limit = 4
-	}
+	const limit = 4
 	t.Run("daemon", func(t *testing.T) {
 		d := newDaemon(t, job.Options{}, server.Options{MaxUnauthenticated: 1 << 20})
 		d.half.start = sleep
 		letters := alphabet()
 		letters[len(letters)-1].frame = proto.AppendFrame(nil, requestNumber(1))
-		if limit == 3 { // of the words of four letters those that begin with a forged proof
-			for _, n := range []int{0, len(letters) - 1} {
-				words(len(letters), 2, func(w []int) { stranger(t, d, letters, append([]int{0, n}, w...)) })
-			}
-		}
 		count := workers(len(letters), limit, func(word []int) { stranger(t, d, letters, word) })
 		if n := d.half.starts.Load(); n != 0 {
 			t.Fatalf("%d commands were started by strangers in %d conversations", n, count)
