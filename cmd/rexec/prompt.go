@@ -23,9 +23,9 @@ func (p *program) prompt(ctx context.Context, request *proto.Run, signals <-chan
 	next := make(chan struct{}, 1)
 	go readLines(p.in, next, lines, failed) // a Read from a terminal ends with the process
 	for {
-		fmt.Fprintf(p.out, "%s>>: ", p.target.host)
+		fmt.Fprint(p.out, p.promptText())
 		next <- struct{}{}
-		line, err := awaitLine(lines, failed, signals, p.out)
+		line, err := p.awaitLine(lines, failed, signals)
 		if errors.Is(err, io.EOF) {
 			fmt.Fprintln(p.out)
 			return 0, nil
@@ -45,6 +45,8 @@ func (p *program) prompt(ctx context.Context, request *proto.Run, signals <-chan
 	}
 }
 
+func (p *program) promptText() string { return p.target.host + ">>: " }
+
 // readLines reads one line each time that it is asked to, so that no input is taken from under a
 // program that is started later.
 func readLines(in io.Reader, next <-chan struct{}, lines chan<- string, failed chan<- error) {
@@ -61,7 +63,7 @@ func readLines(in io.Reader, next <-chan struct{}, lines chan<- string, failed c
 
 // awaitLine waits for a line. An interrupt only begins a new one, as in a shell; other signals end the
 // prompt.
-func awaitLine(lines <-chan string, failed <-chan error, signals <-chan string, out io.Writer) (string, error) {
+func (p *program) awaitLine(lines <-chan string, failed <-chan error, signals <-chan string) (string, error) {
 	for {
 		select {
 		case line := <-lines:
@@ -72,7 +74,7 @@ func awaitLine(lines <-chan string, failed <-chan error, signals <-chan string, 
 			if name != "INT" {
 				return "", io.EOF
 			}
-			fmt.Fprintln(out)
+			fmt.Fprint(p.out, "\n", p.promptText())
 		}
 	}
 }

@@ -16,8 +16,17 @@ var version = "devel" //nolint:gochecknoglobals // the linker can set nothing el
 
 func main() {
 	// A second signal ends the drain at once; stop restores the default for a third.
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
 	err := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})
 	stop()
 	os.Exit(report(os.Stderr, err))
+}
+
+// endSignals are those that end the daemon. An interrupt that was ignored when it started, as a shell
+// does for what it puts in the background, is not for it.
+func endSignals() []os.Signal {
+	if signal.Ignored(syscall.SIGINT) {
+		return []os.Signal{syscall.SIGTERM}
+	}
+	return []os.Signal{syscall.SIGTERM, syscall.SIGINT}
 }

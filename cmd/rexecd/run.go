@@ -60,6 +60,7 @@ type streams struct {
 type common struct {
 	configPath string
 	stateDir   string
+	endSignals []os.Signal // end the daemon, a second one at once
 	listen     string
 }
 
@@ -72,7 +73,7 @@ func misuse(format string, args ...any) error { return &usageError{fmt.Sprintf(f
 
 // run is the whole program but for the mapping of its error to an exit code.
 func run(ctx context.Context, args []string, io streams) error {
-	var c common
+	c := common{endSignals: endSignals()} // asked first: a launcher changes what is ignored
 	set := pflag.NewFlagSet("rexecd", pflag.ContinueOnError)
 	set.SetInterspersed(false)
 	set.SetOutput(discard{})

@@ -175,7 +175,7 @@ func (d *daemon) run(ctx context.Context, ln net.Listener) error {
 
 // shutdown drains for at most d; a further signal cuts it short.
 func (d *daemon) shutdown(drain time.Duration) {
-	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	ctx, cancel := signal.NotifyContext(context.Background(), d.common.endSignals...)
 	defer cancel()
 	ctx, cancelTime := context.WithTimeout(ctx, drain)
 	defer cancelTime()
