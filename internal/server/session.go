@@ -288,6 +288,9 @@ func (s *session) dismiss(code proto.ErrorCode, text string) {
 
 // review dismisses the session if its key may not be used any more.
 func (s *session) review() {
+	if s.closing.Load() != nil {
+		return
+	}
 	if err := s.server.privileged.Authorize(s.grant, remoteAddr(s.ch)); err != nil {
 		s.log.Warn("key not valid any more", zap.String("reason", clean(err.Error())))
 		s.dismiss(proto.ErrorRevoked, err.Error())
