@@ -19,6 +19,7 @@ type Attachment struct {
 
 	// Guarded by job.mu.
 	next    [2]uint64 // offset of the next byte to hand out
+	acked   [2]uint64 // the client has all before it
 	busy    [2]uint64 // bytes from here on may be in use by the caller of Next
 	credit  bool      // stdin's credit changed
 	creditN uint64    // offset of the last credit handed out
@@ -106,6 +107,7 @@ func (a *Attachment) Next() (Event, error) {
 	defer j.mu.Unlock()
 	for i := range j.out { // what was handed out before is written now
 		a.busy[i] = a.next[i]
+		a.release(&j.out[i])
 	}
 	for {
 		if a.taken {
@@ -186,8 +188,8 @@ func (a *Attachment) Ack(m proto.Ack) error {
 	if m.Offset > a.next[i] {
 		return fmt.Errorf("%w: ack of %s up to %d, sent %d", ErrProtocol, m.Stream, m.Offset, a.next[i])
 	}
-	// What is being written right now stays until Next is called, whatever the client claims.
-	o.log.Release(min(m.Offset, a.busy[i]))
+	a.acked[i] = max(a.acked[i], m.Offset)
+	a.release(o)
 	if o.starved && a.next[i] == o.log.Head() && o.window < maxWindow {
 		o.window *= 2 // everything was sent and the command still waits: the window is what limits
 	}
@@ -197,6 +199,16 @@ func (a *Attachment) Ack(m proto.Ack) error {
 		j.received()
 	}
 	return nil
+}
+
+// release frees what the client has acknowledged. What is being written right now stays until Next is
+// called, whatever the client claims. Called with the lock held.
+func (a *Attachment) release(o *output) {
+	i := o.stream - proto.Stdout
+	base := o.log.Base()
+	if o.log.Release(min(a.acked[i], a.busy[i])); o.log.Base() > base {
+		a.job.changed.Broadcast()
+	}
 }
 
 // unwant makes the command see a closed pipe on a stream. Called with the lock held.

@@ -60,7 +60,7 @@ func (s *session) serve(ctx context.Context) {
 func (s *session) recover() {
 	if p := recover(); p != nil {
 		s.log.Error("internal error: panic in a session", zap.Any("panic", p), zap.Stack("stack"))
-		s.end(errors.New("internal error"))
+		s.end(&proto.Error{Code: proto.ErrorInternal, Text: "internal error"})
 	}
 }
 
