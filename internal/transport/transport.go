@@ -121,12 +121,23 @@ func (c *Conn) Bind(ctx context.Context) (binding [32]byte, err error) {
 		return binding, explain(err)
 	}
 	s := c.ConnectionState()
+	if binding, err = bind(s, c.alpn); err != nil {
+		return binding, err
+	}
+	if len(s.PeerCertificates) > 0 {
+		c.peerKey = sha256.Sum256(s.PeerCertificates[0].RawSubjectPublicKeyInfo)
+	}
+	return binding, nil
+}
+
+// bind asks the exporter, after every check.
+func bind(s tls.ConnectionState, alpn string) (binding [32]byte, err error) {
 	switch {
 	case !s.HandshakeComplete:
 		return binding, errors.New("TLS handshake not complete")
 	case s.Version != tls.VersionTLS13:
 		return binding, ErrVersion
-	case s.NegotiatedProtocol != c.alpn:
+	case s.NegotiatedProtocol != alpn:
 		return binding, ErrALPN // Go's TLS server takes a TCP client that offers none
 	case s.DidResume:
 		return binding, errors.New("TLS session was resumed, which is never offered")
@@ -134,9 +145,6 @@ func (c *Conn) Bind(ctx context.Context) (binding [32]byte, err error) {
 	v, err := s.ExportKeyingMaterial(bindingLabel, nil, len(binding))
 	if err != nil {
 		return binding, fmt.Errorf("exporting the channel binding: %w", err)
-	}
-	if len(s.PeerCertificates) > 0 {
-		c.peerKey = sha256.Sum256(s.PeerCertificates[0].RawSubjectPublicKeyInfo)
 	}
 	return [32]byte(v), nil
 }
@@ -174,6 +182,15 @@ func Wrap(ln net.Listener, key ed25519.PrivateKey, o Options) (*Listener, error)
 	config := o.tls()
 	config.Certificates = []tls.Certificate{cert}
 	return &Listener{Listener: ln, options: o, tls: config}, nil
+}
+
+// SetDeadline bounds the wait of Accept, as that of net.TCPListener does.
+func (l *Listener) SetDeadline(t time.Time) error {
+	ln, ok := l.Listener.(interface{ SetDeadline(time.Time) error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return ln.SetDeadline(t)
 }
 
 // Accept returns a *Conn.

@@ -78,25 +78,73 @@ func pair(t *testing.T) (c, s *transport.Conn, cb, sb [32]byte) {
 	return c, b.conn, cb, b.binding
 }
 
+// conn is what both transports offer.
+type conn interface {
+	net.Conn
+	Kind() transport.Kind
+	PeerKey() [32]byte
+	WriteVec(head, body []byte) (int, error)
+	CloseWrite() error
+	Abort()
+	Quiet() bool
+}
+
+// over runs a test over both transports. A pair is connected, and the second one has read a byte of the
+// first.
+func over(t *testing.T, test func(t *testing.T, c, s conn, cb, sb [32]byte)) {
+	t.Run("TCP", func(t *testing.T) {
+		c, s, cb, sb := pair(t)
+		greet(t, c, s)
+		test(t, c, s, cb, sb)
+	})
+	t.Run("QUIC", func(t *testing.T) {
+		ln := listenQUIC(t, transport.QUICOptions{})
+		c, s := pairQUIC(t, ln)
+		cb, err := c.Bind(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		sb, err := s.Bind(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		test(t, c, s, cb, sb)
+	})
+}
+
+func greet(t *testing.T, c, s conn) {
+	t.Helper()
+	if _, err := c.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.Read(make([]byte, 1)); n != 1 {
+		t.Fatal(err)
+	}
+}
+
 func TestBothEndsAgree(t *testing.T) {
-	c, s, cb, sb := pair(t)
-	if cb != sb || cb == [32]byte{} {
-		t.Errorf("bindings %x and %x", cb, sb)
-	}
-	_, _, other, _ := pair(t)
-	if other == cb {
-		t.Error("two connections have one binding")
-	}
-	if c.PeerKey() == [32]byte{} || s.PeerKey() != [32]byte{} {
-		t.Errorf("peer keys %x and %x", c.PeerKey(), s.PeerKey())
-	}
+	over(t, func(t *testing.T, c, s conn, cb, sb [32]byte) {
+		if cb != sb || cb == [32]byte{} {
+			t.Errorf("bindings %x and %x", cb, sb)
+		}
+		if _, _, other, _ := pair(t); other == cb {
+			t.Error("two connections have one binding")
+		}
+		if c.PeerKey() == [32]byte{} || s.PeerKey() != [32]byte{} {
+			t.Errorf("peer keys %x and %x", c.PeerKey(), s.PeerKey())
+		}
+		if c.Kind() != s.Kind() {
+			t.Errorf("kinds %d and %d", c.Kind(), s.Kind())
+		}
+	})
+	c, _, _, _ := pair(t)
 	state := c.ConnectionState()
 	if state.Version != tls.VersionTLS13 || state.CurveID != tls.X25519MLKEM768 {
 		t.Errorf("version %x, curve %v", state.Version, state.CurveID)
 	}
 }
 
-// TestServerRefusesPeers are rows H10, H13, H14, B1 and B2: whatever a peer negotiates or breaks off,
+// TestServerRefusesPeers: whatever a peer negotiates or breaks off,
 // there is an error and no binding. The exporter of such a connection is nil or answers too early, so a
 // call of it would panic here or give bytes.
 func TestServerRefusesPeers(t *testing.T) {
@@ -304,16 +352,17 @@ func TestSilentPeerHoldsUpNobody(t *testing.T) {
 func TestAbortIsNoOrderlyEnd(t *testing.T) {
 	for name, abort := range map[string]bool{"close": false, "abort": true} {
 		t.Run(name, func(t *testing.T) {
-			c, s, _, _ := pair(t)
-			if abort {
-				c.Abort()
-			} else {
-				c.Close()
-			}
-			_, err := s.Read(make([]byte, 1))
-			if orderly := err == io.EOF; orderly == abort || err == nil {
-				t.Errorf("the other end reads %v", err)
-			}
+			over(t, func(t *testing.T, c, s conn, _, _ [32]byte) {
+				if abort {
+					c.Abort()
+				} else {
+					c.Close()
+				}
+				_, err := s.Read(make([]byte, 1))
+				if orderly := err == io.EOF; orderly == abort || err == nil {
+					t.Errorf("the other end reads %v", err)
+				}
+			})
 		})
 	}
 }
@@ -347,7 +396,10 @@ func TestForgedEndIsNoOrderlyEnd(t *testing.T) {
 
 // TestStream sends both ways at once, in pieces of all kinds, half-closes, and compares.
 func TestStream(t *testing.T) {
-	c, s, _, _ := pair(t)
+	over(t, testStream)
+}
+
+func testStream(t *testing.T, c, s conn, _, _ [32]byte) {
 	up, down := make([]byte, 3<<20), make([]byte, 5<<20)
 	for i := range up {
 		up[i] = byte(i * 7 >> 3)
@@ -356,7 +408,7 @@ func TestStream(t *testing.T) {
 		down[i] = byte(i * 13 >> 4)
 	}
 	var wg sync.WaitGroup
-	send := func(conn *transport.Conn, b []byte, vector bool) {
+	send := func(conn conn, b []byte, vector bool) {
 		for i := 0; len(b) > 0; i++ {
 			n := min(len(b), []int{1, 4095, 17, 16 << 10, 16<<10 + 1, 256 << 10, 300 << 10}[i%7])
 			var err error
@@ -375,7 +427,7 @@ func TestStream(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	receive := func(conn *transport.Conn, want []byte) {
+	receive := func(conn conn, want []byte) {
 		got, err := io.ReadAll(conn)
 		if err != nil || !bytes.Equal(got, want) {
 			t.Errorf("%d bytes of %d, %v", len(got), len(want), err)
@@ -388,35 +440,86 @@ func TestStream(t *testing.T) {
 	wg.Wait()
 }
 
-// TestAbortUnblocks: a writer whose peer reads nothing is let go.
+// TestAbortUnblocks: a writer whose peer reads no more is let go.
 func TestAbortUnblocks(t *testing.T) {
-	for name, end := range map[string]func(*transport.Conn){
-		"abort":    (*transport.Conn).Abort,
-		"close":    func(c *transport.Conn) { c.Close() },
-		"deadline": func(c *transport.Conn) { _ = c.SetWriteDeadline(time.Unix(1, 0)) },
+	for name, end := range map[string]func(conn){
+		"abort":    conn.Abort,
+		"close":    func(c conn) { c.Close() },
+		"deadline": func(c conn) { _ = c.SetWriteDeadline(time.Unix(1, 0)) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, _, _, _ := pair(t)
-			done, began := make(chan error, 1), make(chan struct{})
-			go func() {
-				b := make([]byte, 256<<10)
-				for i := 0; ; i++ {
-					if i == 4 {
-						close(began)
-					}
-					if _, err := c.WriteVec(b[:13], b); err != nil {
-						done <- err
-						return
-					}
+			over(t, func(t *testing.T, c, s conn, _, _ [32]byte) {
+				done := make(chan error, 1)
+				go func() {
+					_, err := c.WriteVec(make([]byte, 13), make([]byte, 64<<20)) // more than any window
+					done <- err
+				}()
+				if _, err := io.ReadFull(s, make([]byte, 1<<20)); err != nil {
+					t.Fatal(err)
 				}
-			}()
-			<-began
-			end(c)
-			select {
-			case <-done:
-			case <-time.After(8 * time.Second):
-				t.Error("a write goes on after its connection was ended")
-			}
+				end(c)
+				select {
+				case err := <-done:
+					if err == nil {
+						t.Error("the write is said to be done")
+					}
+				case <-time.After(8 * time.Second):
+					t.Error("a write goes on after its connection was ended")
+				}
+			})
 		})
+	}
+}
+
+// TestCloseUnderWrite: what a peer has got of a write that was cut short is not everything.
+func TestCloseUnderWrite(t *testing.T) {
+	over(t, func(t *testing.T, c, s conn, _, _ [32]byte) {
+		done := make(chan error, 1)
+		go func() {
+			_, err := c.Write(make([]byte, 64<<20)) // more than any window
+			done <- err
+		}()
+		if _, err := io.ReadFull(s, make([]byte, 1<<20)); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		if err := <-done; err == nil {
+			t.Error("the write is said to be done")
+		}
+		if n, err := io.Copy(io.Discard, s); err == nil {
+			t.Errorf("after %d bytes more the stream ended in order", n)
+		}
+	})
+}
+
+// TestQuiet tells a connection that is idle from one that has news or has ended.
+func TestQuiet(t *testing.T) {
+	over(t, func(t *testing.T, c, s conn, _, _ [32]byte) {
+		if !c.Quiet() || !s.Quiet() {
+			t.Error("an idle connection is not quiet")
+		}
+		if _, err := s.Write([]byte("news")); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "news", func() bool { return !c.Quiet() })
+		if _, err := io.ReadFull(c, make([]byte, 4)); err != nil {
+			t.Fatal(err)
+		}
+		if !c.Quiet() {
+			t.Error("not quiet after all was read")
+		}
+		s.Close()
+		eventually(t, "the end", func() bool { return !c.Quiet() })
+	})
+}
+
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for !is() {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+		time.Sleep(time.Millisecond)
 	}
 }
