@@ -11,6 +11,7 @@ const (
 	ErrorInternal  ErrorCode = 4
 	ErrorRevoked   ErrorCode = 5 // the key is not valid any more
 	ErrorIgnored   ErrorCode = 6 // a message had no effect, and the conversation goes on
+	ErrorFlood     ErrorCode = 7 // too many messages that move nothing on
 )
 
 // Error says why a conversation ends, or that a message was ignored.

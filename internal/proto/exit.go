@@ -54,7 +54,18 @@ const (
 	CauseInternal    Cause = 12
 	CauseClientGone  Cause = 13 // killed: the client did not come back
 	CauseRevoked     Cause = 14 // killed: the key is not valid any more
+	CauseMemory      Cause = 15 // the kernel ended processes of it for lack of memory; in any state in which it ran
 )
+
+// String is the cause's name in counts and for people.
+func (c Cause) String() string {
+	names := [...]string{"none", "invalid", "policy", "not_found", "cannot_exec", "directory", "account", "conflict",
+		"unknown", "shutdown", "limit", "unsupported", "internal", "client_gone", "revoked", "memory"}
+	if int(c) < len(names) {
+		return names[c]
+	}
+	return fmt.Sprintf("cause %d", uint8(c))
+}
 
 // Exit is the exit record: the one message that says how an execution ended. It follows the last
 // byte of its output.
@@ -63,11 +74,11 @@ type Exit struct {
 	Code   uint8  // what a client exits with; 128+n after signal n
 	Signal string // name without SIG, as in "KILL"
 	Cause  Cause
-	Reason string // why it was refused, killed or lost; shown escaped
+	Reason string // why it was refused, killed or lost, or what the cause means; shown escaped
 
 	Start, End           int64  // Unix time in nanoseconds; 0 if it never started
-	UserTime, SystemTime uint64 // CPU time in microseconds (getrusage(2))
-	MaxRSS               uint64 // bytes
+	UserTime, SystemTime uint64 // CPU time in microseconds, of all its processes where the server can tell
+	MaxRSS               uint64 // the most memory in bytes: of all its processes together or of one, as the server can tell
 	StdinBytes           uint64 // that the command took
 	StdoutBytes          uint64
 	StderrBytes          uint64
@@ -75,7 +86,12 @@ type Exit struct {
 	Truncated            bool // output was lost, and how much cannot be told from the offsets
 	Background           bool // a child in the background still held the output at the end
 	Replayed             bool // the record of an earlier request with the same ID; no output follows
-	Extra                []Field
+
+	// Charset and ConvertedLines are about the conversation in which the record is sent, not about the
+	// execution.
+	Charset        string // what the output was taken for: "utf-8", "gbk", "gb18030", "raw"; empty: not converted
+	ConvertedLines uint64
+	Extra          []Field
 }
 
 const (
@@ -96,6 +112,8 @@ const (
 	exitTruncated  uint16 = 15
 	exitBackground uint16 = 16
 	exitReplayed   uint16 = 17
+	exitCharset    uint16 = 18
+	exitConverted  uint16 = 19
 )
 
 // Append appends the message.
@@ -118,6 +136,8 @@ func (m *Exit) Append(b []byte) []byte {
 	w.flag(exitTruncated, m.Truncated)
 	w.flag(exitBackground, m.Background)
 	w.flag(exitReplayed, m.Replayed)
+	w.text(exitCharset, m.Charset)
+	w.u64(exitConverted, m.ConvertedLines)
 	return w.end()
 }
 
@@ -149,7 +169,8 @@ func (m *Exit) setNumber(f Field) (known bool, err error) {
 		}
 		*dst = uint8(v)
 	}
-	if f.Tag == exitState || f.Tag == exitCode || f.Tag == exitCause || (f.Tag >= exitStart && f.Tag <= exitStderr) {
+	if f.Tag == exitState || f.Tag == exitCode || f.Tag == exitCause || f.Tag == exitConverted ||
+		(f.Tag >= exitStart && f.Tag <= exitStderr) {
 		if v, err = f.u64(); err != nil {
 			return true, err
 		}
@@ -177,6 +198,8 @@ func (m *Exit) setNumber(f Field) (known bool, err error) {
 		m.StdoutBytes = v
 	case exitStderr:
 		m.StderrBytes = v
+	case exitConverted:
+		m.ConvertedLines = v
 	default:
 		return false, nil
 	}
@@ -199,6 +222,8 @@ func (m *Exit) setOther(f Field) (known bool, err error) {
 		m.Background, err = f.flag()
 	case exitReplayed:
 		m.Replayed, err = f.flag()
+	case exitCharset:
+		m.Charset, err = f.text(maxCharset)
 	default:
 		return false, nil
 	}

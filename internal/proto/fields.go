@@ -53,6 +53,12 @@ func (w *fieldWriter) flag(tag uint16, v bool) {
 	}
 }
 
+func (w *fieldWriter) state(tag uint16, v ConverterState) {
+	if v != (ConverterState{}) {
+		w.bytes(tag, v[:])
+	}
+}
+
 // list writes strings as u32 length and bytes each.
 func (w *fieldWriter) list(tag uint16, items [][]byte) {
 	if len(items) == 0 {
@@ -169,6 +175,13 @@ func (f Field) fixed(dst []byte) error {
 	}
 	copy(dst, f.Value)
 	return nil
+}
+
+func (f Field) state() (v ConverterState, err error) {
+	if err = f.fixed(v[:]); err == nil && v == (ConverterState{}) {
+		err = malformed("field 0x%04x is zero", f.Tag)
+	}
+	return v, err
 }
 
 // list reads strings of u32 length each; a count needs no bound of its own, since each takes four bytes.

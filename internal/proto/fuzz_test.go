@@ -3,6 +3,7 @@ package proto
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -69,12 +70,18 @@ func FuzzError(f *testing.F)       { fuzzParser(f, "Error") }
 func FuzzPing(f *testing.F)        { fuzzParser(f, "Ping") }
 func FuzzPong(f *testing.F)        { fuzzParser(f, "Pong") }
 
+func FuzzStdoutText(f *testing.F) { fuzzParser(f, "StdoutText") }
+func FuzzStderrText(f *testing.F) { fuzzParser(f, "StderrText") }
+
 // FuzzReader reads arbitrary streams in each of the ways that a frame can be read, as plan says, and
 // puts the frames together again: they are what was sent, up to the frame that was refused or cut,
 // and no more memory is used than was sent.
 func FuzzReader(f *testing.F) {
 	f.Add(stream(), []byte{0, 1, 2})
 	f.Add(stream(), []byte{3})
+	f.Add(stream(), []byte{4})
+	f.Add(append(claim(29, TypeStdoutText), make([]byte, 40)...), []byte{4})
+	f.Add(claim(262_173, TypeStderrText), []byte{4})
 	f.Add(claim(1<<20, TypeRun), []byte{0})
 	f.Add(claim(1<<32-1, TypeStdin), []byte{1})
 	f.Add(claim(0, TypePing), []byte{2})
@@ -115,11 +122,13 @@ func readFrames(t *testing.T, r *Reader, plan []byte) ([]byte, error) {
 		if len(plan) > 0 {
 			how = plan[i%len(plan)]
 		}
-		switch how % 4 {
+		switch how % 5 {
 		case 1:
 			p, err = readData(r)
 		case 3:
 			p, err = fillAll(r, int(how))
+		case 4:
+			p, err = readText(r)
 		case 2:
 			p, err = io.ReadAll(io.MultiReader(io.LimitReader(r, int64(how)), r))
 		default:
@@ -144,6 +153,25 @@ func readData(r *Reader) ([]byte, error) {
 	}
 	rest, err := io.ReadAll(r)
 	return append(appendU64(nil, offset), rest...), err
+}
+
+// readText reads a payload as that of a converted frame. One without sense keeps its head, and one
+// without a head is all there to be read.
+func readText(r *Reader) ([]byte, error) {
+	before := r.Left()
+	h, err := r.TextHeader()
+	if err != nil && !errors.Is(err, ErrMalformed) {
+		return nil, err
+	}
+	var head []byte
+	if r.Left() < before {
+		head = AppendTextHeader(nil, TypeStdoutText, h, 0)[5:]
+	}
+	if sense := h.Length > 0 && h.Offset+uint64(h.Length) > h.Offset; len(head) > 0 && sense != (err == nil) {
+		return nil, fmt.Errorf("header %+v: %v", h, err)
+	}
+	rest, err := io.ReadAll(r)
+	return append(head, rest...), err
 }
 
 // fillAll reads a payload in pieces of size bytes.

@@ -1,10 +1,13 @@
 package proto
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // goldens are one or more messages of every kind. The proofs are the test vectors of PROTOCOL.md.
 func goldens() []golden {
-	return append(append(proofGoldens(), runGoldens()...), append(recordGoldens(), smallGoldens()...)...)
+	return slices.Concat(proofGoldens(), runGoldens(), recordGoldens(), smallGoldens(), textGoldens())
 }
 
 func proofGoldens() []golden {
@@ -55,12 +58,12 @@ func runGoldens() []golden {
 			value: &Run{ID: id, Shell: []byte("echo \xc4\xe3")},
 			wire: []string{"10", "8001 00000010 202122232425262728292a2b2c2d2e2f",
 				"8002 00000007 6563686f20c4e3"}},
-		{name: "Run/argv", parse: boxed(ParseRun), valid: afterParts(2),
+		{name: "Run/argv", parse: boxed(ParseRun), valid: afterParts(1),
 			value: &Run{ID: id, Argv: [][]byte{[]byte("ls"), {}, []byte("-l")},
 				Env: []EnvVar{{[]byte("A"), []byte("b=c")}, {[]byte("E"), []byte{}}}, Dir: []byte("/tmp"), User: "bob",
-				Name: "job", NoStdin: true, Pty: []byte("xterm"), Charset: "gb18030", Timeout: 1500,
+				Name: "job", NoStdin: true, Pty: []byte("xterm"), Timeout: 1500,
 				OnDisconnect: DisconnectKeep, StartBy: 9, StdoutFrom: 10, StderrFrom: FromRetained},
-			wire: []string{"10", "0010 00000007 67623138303330",
+			wire: []string{"10",
 				"8001 00000010 202122232425262728292a2b2c2d2e2f",
 				"8003 00000010 00000002 6c73 00000000 00000002 2d6c",
 				"8005 00000015 00000001 41 00000003 623d63 00000001 45 00000000",
@@ -68,10 +71,28 @@ func runGoldens() []golden {
 				"8007 00000003 626f62", "8008 00000003 6a6f62", "8009 00000001 01", "800a 00000005 787465726d",
 				"800b 00000008 00000000000005dc", "800c 00000008 0000000000000002", "800d 00000008 0000000000000009",
 				"800e 00000008 000000000000000a", "800f 00000008 ffffffffffffffff"}},
+		{name: "Run/converted", parse: boxed(ParseRun), valid: afterParts(7),
+			value: &Run{ID: id, Script: true, Charset: "gb18030", Source: "declared",
+				StdoutState: ConverterState{15: 1}, StderrState: ConverterState(counter(0x30, 16)),
+				RawStdout: true, RawStderr: true},
+			wire: []string{"10", "0010 00000007 67623138303330", "0011 00000008 6465636c61726564",
+				"0012 00000010 00000000000000000000000000000001",
+				"0013 00000010 303132333435363738393a3b3c3d3e3f", "0014 00000001 01", "0015 00000001 01",
+				"8001 00000010 202122232425262728292a2b2c2d2e2f", "8004 00000001 01"}},
+		{name: "Run/terminal", parse: boxed(ParseRun), valid: afterParts(3),
+			value: &Run{ID: id, Script: true, Pty: []byte("xterm"), Window: Window{Rows: 24, Columns: 80, Height: 0xffff},
+				Modes: []Mode{{1, 3}, {53, 0}, {159, 1 << 31}}},
+			wire: []string{"10", "0018 00000008 0018 0050 0000 ffff",
+				"0019 0000000f 01 00000003 35 00000000 9f 80000000",
+				"8001 00000010 202122232425262728292a2b2c2d2e2f", "8004 00000001 01", "800a 00000005 787465726d"}},
+		{name: "Run/subsystem", parse: boxed(ParseRun), valid: afterParts(2),
+			value: &Run{ID: id, Subsystem: "sftp", Wishes: []EnvVar{{[]byte("A"), []byte("bc")}}},
+			wire: []string{"10", "0017 0000000b 00000001 41 00000002 6263",
+				"8001 00000010 202122232425262728292a2b2c2d2e2f", "8016 00000004 73667470"}},
 		{name: "Run/script and unknown fields", parse: boxed(ParseRun), valid: afterParts(5),
 			value: &Run{ID: id, Charset: "x", Script: true, OnDisconnect: DisconnectKill, Extra: []Field{
-				{0, []byte{}}, {0x000f, []byte("a")}, {0x0011, []byte("b")}, {0x8010, []byte("c")}, {0xffff, []byte("d")}}},
-			wire: []string{"10", "0000 00000000", "000f 00000001 61", "0010 00000001 78", "0011 00000001 62",
+				{0, []byte{}}, {0x000f, []byte("a")}, {0x0016, []byte("b")}, {0x8010, []byte("c")}, {0xffff, []byte("d")}}},
+			wire: []string{"10", "0000 00000000", "000f 00000001 61", "0010 00000001 78", "0016 00000001 62",
 				"8001 00000010 202122232425262728292a2b2c2d2e2f", "8004 00000001 01",
 				"800c 00000008 0000000000000001", "8010 00000001 63", "ffff 00000001 64"}},
 	}
@@ -92,13 +113,14 @@ func recordGoldens() []golden {
 			value: &Exit{State: StateKilled, Code: 255, Signal: "KILL", Cause: CauseClientGone, Reason: "gone",
 				Start: 1, End: -1, UserTime: 2, SystemTime: 3, MaxRSS: 4, StdinBytes: 5, StdoutBytes: 6,
 				StderrBytes: 1<<64 - 1, CoreDumped: true, Truncated: true, Background: true, Replayed: true,
-				Extra: []Field{{0x0012, []byte{0}}}},
+				Charset: "gbk", ConvertedLines: 7, Extra: []Field{{0x0014, []byte{0}}}},
 			wire: []string{"19", "0001 00000008 0000000000000004", "0002 00000008 00000000000000ff",
 				"0003 00000004 4b494c4c", "0004 00000008 000000000000000d", "0005 00000004 676f6e65",
 				"0006 00000008 0000000000000001", "0007 00000008 ffffffffffffffff", "0008 00000008 0000000000000002",
 				"0009 00000008 0000000000000003", "000a 00000008 0000000000000004", "000b 00000008 0000000000000005",
 				"000c 00000008 0000000000000006", "000d 00000008 ffffffffffffffff", "000e 00000001 01",
-				"000f 00000001 01", "0010 00000001 01", "0011 00000001 01", "0012 00000001 00"}},
+				"000f 00000001 01", "0010 00000001 01", "0011 00000001 01", "0012 00000003 67626b",
+				"0013 00000008 0000000000000007", "0014 00000001 00"}},
 	}
 }
 
@@ -123,5 +145,21 @@ func smallGoldens() []golden {
 		{name: "Ping", value: Ping{Token: 0x0102030405060708}, parse: boxed(ParsePing), wire: []string{"1b", "0102030405060708"}},
 		{name: "Pong", value: Pong{Token: 0x0102030405060708, Uptime: 0x090a0b0c0d0e0f10}, parse: boxed(ParsePong),
 			wire: []string{"1c", "0102030405060708 090a0b0c0d0e0f10"}},
+	}
+}
+
+func textGoldens() []golden {
+	return []golden{
+		{name: "StdoutText", parse: parseText(TypeStdoutText), valid: fromByte(28),
+			value: &text{TypeStdoutText, TextHeader{Offset: 0x0102030405060708, Length: 0x090a0b0c,
+				State: ConverterState(counter(0x30, 16))}, []byte("\xe4\xb8\xad")},
+			wire: []string{"1d", "0102030405060708 090a0b0c 303132333435363738393a3b3c3d3e3f", "e4b8ad"}},
+		{name: "StdoutText/without text", parse: parseText(TypeStdoutText),
+			value: &text{TypeStdoutText, TextHeader{Length: 1}, []byte{}},
+			wire:  []string{"1d", "0000000000000000 00000001 00000000000000000000000000000000"}},
+		{name: "StderrText/up to the last offset", parse: parseText(TypeStderrText), valid: fromByte(28),
+			value: &text{TypeStderrText, TextHeader{Offset: 1<<64 - 1<<32, Length: 1<<32 - 1,
+				State: ConverterState{0: 0xff}}, []byte("x")},
+			wire: []string{"1e", "ffffffff00000000 ffffffff ff000000000000000000000000000000", "78"}},
 	}
 }

@@ -35,22 +35,3 @@ func ParseSignal(b []byte) (Signal, error) {
 	}
 	return Signal{Name: string(b)}, nil
 }
-
-// Window is the size of the client's terminal: cells, and pixels where known.
-type Window struct{ Rows, Columns, Width, Height uint16 }
-
-// Append appends the message.
-func (m Window) Append(b []byte) []byte {
-	b = append(b, byte(TypeWindow))
-	for _, v := range [...]uint16{m.Rows, m.Columns, m.Width, m.Height} {
-		b = appendU16(b, v)
-	}
-	return b
-}
-
-// ParseWindow parses a payload.
-func ParseWindow(b []byte) (Window, error) {
-	c := cursor{b: b}
-	m := Window{Rows: c.u16(), Columns: c.u16(), Width: c.u16(), Height: c.u16()}
-	return m, c.end(TypeWindow)
-}

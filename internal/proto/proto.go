@@ -46,6 +46,9 @@ const (
 	TypeError   Type = 0x1a // S: u16 code, text
 	TypePing    Type = 0x1b // both: u64 token
 	TypePong    Type = 0x1c // both: u64 token, u64 uptime
+
+	TypeStdoutText Type = 0x1d // S: u64 offset, u32 length, 16 bytes of state, text
+	TypeStderrText Type = 0x1e // S: u64 offset, u32 length, 16 bytes of state, text
 )
 
 // Ignorable marks types that a peer who does not know them skips; any other unknown type is an error.
@@ -86,6 +89,10 @@ func (t Type) name() string {
 		return "ping"
 	case TypePong:
 		return "pong"
+	case TypeStdoutText:
+		return "stdout text"
+	case TypeStderrText:
+		return "stderr text"
 	}
 	return ""
 }
@@ -106,8 +113,8 @@ const (
 	// MaxUnproven bounds a frame before the proof: a proof is at most 2,134 bytes, so this is ample
 	// and still nothing that a stranger could fill memory with.
 	MaxUnproven = 4 << 10
-	// MaxData is the payload of one data frame: larger writes gain nothing in throughput, smaller
-	// ones cost a system call and a record each.
+	// MaxData is the bytes of one data frame and the text of a converted one: larger writes gain
+	// nothing in throughput, smaller ones cost a system call and a record each.
 	MaxData = 256 << 10
 	// MaxRun bounds a request. Linux gives all arguments and the environment a quarter of the stack
 	// limit, which is 2 MiB by default; half of it leaves the command room for its own.
@@ -121,6 +128,8 @@ const (
 	// MaxName bounds the name of an execution (rexec --id), MaxText a reason.
 	MaxName = 1_024
 	MaxText = 4 << 10
+	// maxCharset is longer than any charset's name.
+	maxCharset = 32
 )
 
 // maxFrame is the largest length that a frame of type t may claim.
@@ -128,6 +137,8 @@ func maxFrame(t Type) int {
 	switch t {
 	case TypeStdin, TypeStdout, TypeStderr:
 		return 1 + 8 + MaxData
+	case TypeStdoutText, TypeStderrText:
+		return 1 + textHeader + MaxData
 	case TypeRun:
 		return 1 + MaxRun
 	default:

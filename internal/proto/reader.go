@@ -30,7 +30,7 @@ type Reader struct {
 	r    io.Reader
 	max  int // limit for every type while the peer is unproven; 0 = by type
 	left int // bytes of the current payload not yet read
-	head [13]byte
+	head [TextHeaderLen]byte
 	buf  []byte
 	err  error // the first one: behind it nobody knows where a frame begins
 }
@@ -63,10 +63,8 @@ func (r *Reader) Next() (Type, int, error) {
 		return 0, 0, r.fail(err)
 	}
 	n := binary.BigEndian.Uint32(head)
-	limit := 1 + 8 + MaxData
-	if limit < 1+MaxRun {
-		limit = 1 + MaxRun
-	}
+	// No frame of any type is larger than the largest of these.
+	limit := max(maxFrame(TypeRun), maxFrame(TypeStdin), maxFrame(TypeStdoutText))
 	if r.max != 0 {
 		limit = r.max
 	}
@@ -120,12 +118,25 @@ func (r *Reader) Offset() (uint64, error) {
 	if r.left < 8 {
 		return 0, malformed("data frame without an offset")
 	}
-	b := r.head[5:13]
+	b := r.head[5:DataHeaderLen]
 	if _, err := io.ReadFull(r.r, b); err != nil {
 		return 0, r.fail(noEOF(err))
 	}
 	r.left -= 8
 	return binary.BigEndian.Uint64(b), nil
+}
+
+// TextHeader reads what stands before the text of a converted frame.
+func (r *Reader) TextHeader() (TextHeader, error) {
+	b := r.head[5:TextHeaderLen]
+	if r.left < len(b) {
+		return parseTextHeader(nil)
+	}
+	if _, err := io.ReadFull(r.r, b); err != nil {
+		return TextHeader{}, r.fail(noEOF(err))
+	}
+	r.left -= len(b)
+	return parseTextHeader(b)
 }
 
 // Left is the number of bytes of the current payload that are still to be read.

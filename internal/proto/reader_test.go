@@ -24,10 +24,11 @@ func claim(n uint32, typ Type) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, n), byte(typ))
 }
 
-// TestFrameLengths is row B16: every type, before and after the proof, at and around its limit.
+// TestFrameLengths: every type, before and after the proof, at and around its limit.
 func TestFrameLengths(t *testing.T) {
-	limits := map[Type]uint32{TypeStdout: 262_153, TypeStderr: 262_153, TypeStdin: 262_153, TypeRun: 1_048_577}
-	types := []Type{0x00, 0x04, 0x1d, 0x7f, 0x80, 0xff}
+	limits := map[Type]uint32{TypeStdout: 262_153, TypeStderr: 262_153, TypeStdin: 262_153, TypeRun: 1_048_577,
+		TypeStdoutText: 262_173, TypeStderrText: 262_173}
+	types := []Type{0x00, 0x04, 0x1f, 0x7f, 0x80, 0xff}
 	for typ := range wireTypes() {
 		types = append(types, typ)
 	}
@@ -99,12 +100,12 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// TestClaims is row D6: who claims a megabyte and sends ten bytes moves no more than 64 KiB.
+// TestClaims: who claims a megabyte and sends ten bytes moves no more than 64 KiB.
 func TestClaims(t *testing.T) {
 	for _, tt := range []struct {
 		claim uint32
 		typ   Type
-	}{{1 << 20, TypeRun}, {1<<20 + 1, TypeRun}, {256 << 10, TypeStdin}, {64 << 10, TypeError}, {1<<32 - 1, TypeRun}} {
+	}{{1 << 20, TypeRun}, {1<<20 + 1, TypeRun}, {256 << 10, TypeStdin}, {262_173, TypeStdoutText}, {64 << 10, TypeError}, {1<<32 - 1, TypeRun}} {
 		for name, use := range map[string]func(*Reader) error{
 			"payload": func(r *Reader) error { _, err := r.Payload(); return err },
 			"skip":    func(r *Reader) error { _, _, err := r.Next(); return err },
@@ -151,12 +152,15 @@ func TestPayloadMemory(t *testing.T) {
 	}
 }
 
-// stream is three frames: a message, a data frame and an empty frame.
+// stream is four frames: a message, a data frame, a converted one and an empty frame.
 func stream() []byte {
 	b := AppendFrame(nil, Signal{"TERM"})
 	b = append(AppendDataHeader(b, TypeStdout, 77, 5), "hello"...)
+	b = append(AppendTextHeader(b, TypeStderrText, streamText(), 6), "中文"...)
 	return append(b, claim(1, TypeStarted)...)
 }
+
+func streamText() TextHeader { return TextHeader{88, 4, ConverterState{1, 15: 2}} }
 
 // take reads the frames of stream in the ways that there are, and returns the first error.
 func take(r *Reader) error {
@@ -176,6 +180,17 @@ func take(r *Reader) error {
 		return orWrong(err)
 	}
 	if data, err := io.ReadAll(r); err != nil || string(data) != "hello" {
+		return orWrong(err)
+	}
+	typ, n, err = r.Next()
+	if err != nil || typ != TypeStderrText || n != 34 {
+		return orWrong(err)
+	}
+	if h, err := r.TextHeader(); err != nil || h != streamText() || r.Left() != 6 {
+		return orWrong(err)
+	}
+	p := make([]byte, 10)
+	if n, err := r.Fill(p); err != io.EOF || string(p[:n]) != "中文" {
 		return orWrong(err)
 	}
 	typ, n, err = r.Next()
@@ -229,8 +244,8 @@ func (s *stuttering) Read(p []byte) (int, error) {
 // TestEndOfStream cuts a stream at every byte: only between frames is that its end.
 func TestEndOfStream(t *testing.T) {
 	whole := stream()
-	between := map[int]bool{0: true, 9: true, 27: true, 32: true}
-	if len(whole) != 32 {
+	between := map[int]bool{0: true, 9: true, 27: true, 66: true, 71: true}
+	if len(whole) != 71 {
 		t.Fatalf("stream of %d bytes", len(whole))
 	}
 	errBroken := errors.New("broken")
@@ -389,6 +404,38 @@ func TestOffsetMissing(t *testing.T) {
 	}
 }
 
+// TestTextHeader: a header that is missing or makes no sense is malformed, and the frame can be skipped.
+func TestTextHeader(t *testing.T) {
+	type row struct {
+		payload []byte
+		want    string
+		left    int // of the payload, behind the error
+	}
+	rows := []row{
+		{append(make([]byte, 28), "abc"...), "text frame for no bytes", 3},
+		{append(bytes.Repeat([]byte{0xff}, 28), "abc"...), "text frame for 4294967295 bytes at offset 18446744073709551615", 3},
+	}
+	for n := range 28 {
+		rows = append(rows, row{counter(1, n), "text frame without a header", n})
+	}
+	for _, tt := range rows {
+		b := append(claim(uint32(1+len(tt.payload)), TypeStdoutText), tt.payload...)
+		r := NewReader(bytes.NewReader(AppendFrame(b, Ping{})))
+		if _, _, err := r.Next(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.TextHeader(); !errors.Is(err, ErrMalformed) || err.Error() != "malformed message: "+tt.want {
+			t.Errorf("%x: error %v, want %q", tt.payload, err, tt.want)
+		}
+		if r.Left() != tt.left {
+			t.Errorf("%x: %d bytes left, want %d", tt.payload, r.Left(), tt.left)
+		}
+		if typ, _, err := r.Next(); err != nil || typ != TypePing {
+			t.Errorf("%x: then %s, %v", tt.payload, typ, err)
+		}
+	}
+}
+
 // TestHandOver changes from the unproven to the proven reader in the middle of a stream, as the
 // server does behind the proof. Not one byte may stay in the first.
 func TestHandOver(t *testing.T) {
@@ -442,6 +489,31 @@ func TestReaderAllocations(t *testing.T) {
 			if allocs != 0 || read != 51*n {
 				t.Errorf("%s, frames of %d bytes: %v allocations each, %d bytes read", name, n, allocs, read)
 			}
+		}
+	}
+}
+
+// TestTextAllocations: neither does converted output.
+func TestTextAllocations(t *testing.T) {
+	p := make([]byte, MaxData)
+	for _, n := range []int{0, 1, MaxData} {
+		frame := append(AppendTextHeader(nil, TypeStdoutText, TextHeader{Length: 1}, n), p[:n]...)
+		in := bytes.NewReader(frame)
+		r := NewReader(in)
+		allocs := testing.AllocsPerRun(50, func() {
+			in.Reset(frame)
+			if _, _, err := r.Next(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.TextHeader(); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := r.Fill(p); got != n || err != io.EOF {
+				t.Fatal(got, err)
+			}
+		})
+		if allocs != 0 {
+			t.Errorf("text of %d bytes: %v allocations", n, allocs)
 		}
 	}
 }

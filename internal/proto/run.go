@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // ExecID names one execution. A daemon runs it at most once.
@@ -34,20 +35,24 @@ type EnvVar struct{ Name, Value []byte }
 
 // Run asks for one execution: to start it, or to attach to it if its ID is known already. Command
 // text, arguments, environment and paths are bytes in whatever charset the remote host uses.
-// Exactly one of Shell, Argv and Script is set.
+// Exactly one of Shell, Argv, Script and Subsystem is set.
 type Run struct {
 	ID     ExecID
 	Shell  []byte   // given to the account's shell with -c
 	Argv   [][]byte // executed as it is, without a shell
 	Script bool     // the account's shell reads its commands from stdin
-	Env    []EnvVar
+	// Subsystem is a service of the server's own, by its name, as in RFC 4254 6.5: "sftp".
+	Subsystem string
+	Env       []EnvVar
+	// Wishes are variables that the server sets if it takes them from clients, and leaves out if not; one
+	// of Env that it does not take is an error.
+	Wishes []EnvVar
 	Dir    []byte // working directory; empty: the account's home
 	User   string // account that the client expects; empty: whichever the key names
 	Name   string // the caller's own name for the execution; ID is then NamedID(Name)
 
 	NoStdin      bool   // stdin is empty; no Stdin frame follows
 	Pty          []byte // terminal type (TERM) of the terminal to give the command; empty: none
-	Charset      string // of the output as the client wants it; empty: raw bytes
 	Timeout      uint64 // milliseconds the command may run; 0: no limit
 	OnDisconnect Disconnect
 
@@ -58,8 +63,29 @@ type Run struct {
 	// StdoutFrom and StderrFrom are the offsets from which the client wants output.
 	StdoutFrom, StderrFrom uint64
 
+	// Charset is the one in which the client wants the output: "utf-8", "gbk" or "gb18030". Empty or
+	// unknown to the server: bytes as the command wrote them.
+	Charset string
+	// Source is the one in which the command writes: "auto", "raw", "utf-8", "gbk", "gb18030", or
+	// "declared": as the server is configured, but raw where that says auto. Empty: as the server is
+	// configured. Unknown names count as raw.
+	Source string
+	// StdoutState and StderrState came with the last converted frame of their streams; zero: the
+	// converter begins anew.
+	StdoutState, StderrState ConverterState
+	// RawStdout and RawStderr keep a stream as the command wrote it, whatever Charset says.
+	RawStdout, RawStderr bool
+
+	// Window is the size that the command's terminal has now; zero: not known. It needs Pty, as do Modes,
+	// which a new terminal has from the start; those that are not named are the server's choice.
+	Window Window
+	Modes  []Mode
+
 	Extra []Field
 }
+
+// SourceDeclared as a Source leaves it to the server's configuration, unless that leaves it to chance.
+const SourceDeclared = "declared"
 
 // FromRetained as an offset asks for whatever the daemon still holds.
 const FromRetained = 1<<64 - 1
@@ -80,13 +106,32 @@ const (
 	runStartBy    uint16 = 13 | Critical
 	runStdoutFrom uint16 = 14 | Critical
 	runStderrFrom uint16 = 15 | Critical
-	runCharset    uint16 = 16
+
+	runCharset     uint16 = 16
+	runSource      uint16 = 17
+	runStdoutState uint16 = 18
+	runStderrState uint16 = 19
+	runRawStdout   uint16 = 20
+	runRawStderr   uint16 = 21
+
+	runSubsystem uint16 = 22 | Critical
+	runWishes    uint16 = 23
+	runWindow    uint16 = 24
+	runModes     uint16 = 25
 )
 
 // Append appends the message. Optional fields have the smaller tags, so they stand first.
 func (m *Run) Append(b []byte) []byte {
 	w := fieldWriter{b: append(b, byte(TypeRun)), extra: m.Extra}
 	w.text(runCharset, m.Charset)
+	w.text(runSource, m.Source)
+	w.state(runStdoutState, m.StdoutState)
+	w.state(runStderrState, m.StderrState)
+	w.flag(runRawStdout, m.RawStdout)
+	w.flag(runRawStderr, m.RawStderr)
+	w.list(runWishes, pairs(m.Wishes))
+	w.window(runWindow, m.Window)
+	w.modes(runModes, m.Modes)
 	w.bytes(runID, m.ID[:])
 	w.bytes(runShell, m.Shell)
 	w.list(runArgv, m.Argv)
@@ -102,6 +147,7 @@ func (m *Run) Append(b []byte) []byte {
 	w.u64(runStartBy, m.StartBy)
 	w.u64(runStdoutFrom, m.StdoutFrom)
 	w.u64(runStderrFrom, m.StderrFrom)
+	w.text(runSubsystem, m.Subsystem)
 	return w.end()
 }
 
@@ -135,10 +181,11 @@ func (m *Run) set(f Field) (known bool, err error) {
 	case runArgv:
 		m.Argv, err = f.list()
 	case runEnv:
-		var items [][]byte
-		if items, err = f.list(); err == nil {
-			m.Env, err = unpairs(items)
-		}
+		m.Env, err = f.variables()
+	case runWishes:
+		m.Wishes, err = f.variables()
+	case runSubsystem:
+		m.Subsystem, err = f.text(MaxSubsystem)
 	case runDir:
 		m.Dir, err = f.bytes(MaxRun)
 	case runUser:
@@ -147,8 +194,22 @@ func (m *Run) set(f Field) (known bool, err error) {
 		m.Name, err = f.text(MaxRun)
 	case runPty:
 		m.Pty, err = f.bytes(MaxRun)
+	case runWindow:
+		m.Window, err = f.window()
+	case runModes:
+		m.Modes, err = f.modes()
 	case runCharset:
-		m.Charset, err = f.text(32)
+		m.Charset, err = f.text(maxCharset)
+	case runSource:
+		m.Source, err = f.text(maxCharset)
+	case runStdoutState:
+		m.StdoutState, err = f.state()
+	case runStderrState:
+		m.StderrState, err = f.state()
+	case runRawStdout:
+		m.RawStdout, err = f.flag()
+	case runRawStderr:
+		m.RawStderr, err = f.flag()
 	default:
 		return false, nil
 	}
@@ -190,7 +251,14 @@ func pairs(env []EnvVar) [][]byte {
 	return items
 }
 
-func unpairs(items [][]byte) ([]EnvVar, error) {
+// MaxSubsystem is the most bytes that the name of a subsystem has.
+const MaxSubsystem = 64
+
+func (f Field) variables() ([]EnvVar, error) {
+	items, err := f.list()
+	if err != nil {
+		return nil, err
+	}
 	if len(items)%2 != 0 {
 		return nil, malformed("environment name without a value")
 	}
@@ -218,15 +286,21 @@ func (m *Run) Validate() error {
 	for _, f := range []struct {
 		name  string
 		value []byte
-	}{{"command", m.Shell}, {"working directory", m.Dir}, {"user", []byte(m.User)}, {"terminal type", m.Pty}} {
+	}{{"command", m.Shell}, {"working directory", m.Dir}, {"user", []byte(m.User)}, {"subsystem", []byte(m.Subsystem)}} {
 		if bytes.IndexByte(f.value, 0) >= 0 {
 			return fmt.Errorf("NUL in %s", f.name)
 		}
 	}
-	if len(m.Env) > MaxEnv {
-		return fmt.Errorf("%d environment variables, limit %d", len(m.Env), MaxEnv)
+	if !validTerminal(m.Pty) {
+		return fmt.Errorf("terminal type: want at most %d letters, digits and signs, and no slash", maxTerminal)
 	}
-	for _, v := range m.Env {
+	if len(m.Pty) == 0 && (m.Window != Window{} || len(m.Modes) > 0) {
+		return errors.New("size or modes of a terminal, but no terminal")
+	}
+	if n := len(m.Env) + len(m.Wishes); n > MaxEnv {
+		return fmt.Errorf("%d environment variables, limit %d", n, MaxEnv)
+	}
+	for _, v := range slices.Concat(m.Env, m.Wishes) {
 		if bytes.IndexByte(v.Name, 0) >= 0 || bytes.IndexByte(v.Value, 0) >= 0 {
 			return fmt.Errorf("NUL in environment variable %q", v.Name)
 		}
@@ -236,7 +310,7 @@ func (m *Run) Validate() error {
 
 func (m *Run) validateCommand() error {
 	kinds := 0
-	for _, set := range []bool{len(m.Shell) > 0, len(m.Argv) > 0, m.Script} {
+	for _, set := range []bool{len(m.Shell) > 0, len(m.Argv) > 0, m.Script, m.Subsystem != ""} {
 		if set {
 			kinds++
 		}
@@ -245,7 +319,7 @@ func (m *Run) validateCommand() error {
 		return errors.New("empty command")
 	}
 	if kinds > 1 {
-		return errors.New("more than one of command, argument vector and script")
+		return errors.New("more than one of command, argument vector, script and subsystem")
 	}
 	if len(m.Argv) > MaxArgs {
 		return fmt.Errorf("argument list too long: %d arguments, limit %d", len(m.Argv), MaxArgs)
@@ -275,9 +349,13 @@ func ValidName(s string) bool {
 }
 
 // Digest identifies what the request asks for, so that one ID cannot stand for two commands. What
-// only says how to attach is left out.
+// only says how to attach, or how the output is to be shown, is left out.
 func (m *Run) Digest() [sha256.Size]byte {
 	c := *m
-	c.StartBy, c.StdoutFrom, c.StderrFrom, c.Charset = 0, 0, 0, ""
+	c.StartBy, c.StdoutFrom, c.StderrFrom = 0, 0, 0
+	c.Charset, c.Source = "", ""
+	c.StdoutState, c.StderrState = ConverterState{}, ConverterState{}
+	c.RawStdout, c.RawStderr = false, false
+	c.Window, c.Modes = Window{}, nil
 	return sha256.Sum256(c.Append(nil))
 }

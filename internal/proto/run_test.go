@@ -1,6 +1,7 @@
 package proto
 
 import (
+	"bytes"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -13,6 +14,7 @@ import (
 func TestRunValidate(t *testing.T) {
 	id := ExecID{1}
 	sh := []byte("true")
+	const badTerminal = "terminal type: want at most 128 letters, digits and signs, and no slash"
 	tests := []struct {
 		name string
 		run  Run
@@ -22,9 +24,15 @@ func TestRunValidate(t *testing.T) {
 		{"argv", Run{ID: id, Argv: [][]byte{[]byte("a"), {}, []byte("\xff\n'")}}, ""},
 		{"script", Run{ID: id, Script: true}, ""},
 		{"nothing", Run{ID: id}, "empty command"},
-		{"shell and argv", Run{ID: id, Shell: sh, Argv: [][]byte{sh}}, "more than one of command, argument vector and script"},
-		{"shell and script", Run{ID: id, Shell: sh, Script: true}, "more than one of command, argument vector and script"},
-		{"argv and script", Run{ID: id, Argv: [][]byte{sh}, Script: true}, "more than one of command, argument vector and script"},
+		{"shell and argv", Run{ID: id, Shell: sh, Argv: [][]byte{sh}}, "more than one of command, argument vector, script and subsystem"},
+		{"shell and script", Run{ID: id, Shell: sh, Script: true}, "more than one of command, argument vector, script and subsystem"},
+		{"argv and script", Run{ID: id, Argv: [][]byte{sh}, Script: true}, "more than one of command, argument vector, script and subsystem"},
+		{"subsystem", Run{ID: id, Subsystem: "sftp"}, ""},
+		{"shell and subsystem", Run{ID: id, Shell: sh, Subsystem: "sftp"}, "more than one of command, argument vector, script and subsystem"},
+		{"NUL in subsystem", Run{ID: id, Subsystem: "a\x00"}, "NUL in subsystem"},
+		{"NUL in a wish", Run{ID: id, Shell: sh, Wishes: []EnvVar{{[]byte("A"), []byte("\x00")}}}, `NUL in environment variable "A"`},
+		{"too many variables", Run{ID: id, Shell: sh, Env: make([]EnvVar, 2048), Wishes: make([]EnvVar, 2049)},
+			"4097 environment variables, limit 4096"},
 		{"no program", Run{ID: id, Argv: [][]byte{{}, sh}}, "the argument vector's first element, the program, is empty"},
 		{"NUL in program", Run{ID: id, Argv: [][]byte{[]byte("a\x00b")}}, "NUL in argument 0"},
 		{"NUL in argument", Run{ID: id, Argv: [][]byte{sh, sh, {0}}}, "NUL in argument 2"},
@@ -35,6 +43,16 @@ func TestRunValidate(t *testing.T) {
 			`NUL in environment variable "B\n"`},
 		{"NUL in variable's name", Run{ID: id, Shell: sh, Env: []EnvVar{{[]byte("A\x00"), nil}}},
 			`NUL in environment variable "A\x00"`},
+		{"terminal", Run{ID: id, Script: true, Pty: []byte("xterm-256color"), Window: Window{Rows: 1}, Modes: []Mode{{1, 3}}}, ""},
+		{"longest terminal type", Run{ID: id, Shell: sh, Pty: bytes.Repeat([]byte("x"), 128)}, ""},
+		{"terminal type too long", Run{ID: id, Shell: sh, Pty: bytes.Repeat([]byte("x"), 129)}, badTerminal},
+		{"path as terminal type", Run{ID: id, Shell: sh, Pty: []byte("x/y")}, badTerminal},
+		{"hidden terminal type", Run{ID: id, Shell: sh, Pty: []byte(".x")}, badTerminal},
+		{"space in terminal type", Run{ID: id, Shell: sh, Pty: []byte("x y")}, badTerminal},
+		{"NUL in terminal type", Run{ID: id, Shell: sh, Pty: []byte("x\x00")}, badTerminal},
+		{"non-ASCII terminal type", Run{ID: id, Shell: sh, Pty: []byte("x\x7f")}, badTerminal},
+		{"size without a terminal", Run{ID: id, Shell: sh, Window: Window{Rows: 24}}, "size or modes of a terminal, but no terminal"},
+		{"modes without a terminal", Run{ID: id, Shell: sh, Modes: []Mode{{1, 3}}}, "size or modes of a terminal, but no terminal"},
 		{"named", Run{ID: NamedID("deploy 42"), Name: "deploy 42", Shell: sh}, ""},
 		{"longest name", Run{ID: NamedID(strings.Repeat("n", 1024)), Name: strings.Repeat("n", 1024), Shell: sh}, ""},
 		{"name too long", Run{ID: NamedID(strings.Repeat("n", 1025)), Name: strings.Repeat("n", 1025), Shell: sh},
@@ -43,8 +61,10 @@ func TestRunValidate(t *testing.T) {
 			"execution name: want 1 to 1024 bytes without control characters"},
 		{"name of another ID", Run{ID: id, Name: "deploy 42", Shell: sh},
 			"execution name: want 1 to 1024 bytes without control characters"},
-		{"unknown optional field", Run{ID: id, Shell: sh, Extra: []Field{{0x0011, []byte("x")}, {0x7fff, nil}}}, ""},
-		{"unknown critical field", Run{ID: id, Shell: sh, Extra: []Field{{0x0011, nil}, {0x8010, nil}, {0x8011, nil}}},
+		{"unknown optional field", Run{ID: id, Shell: sh, Extra: []Field{{0x0016, []byte("x")}, {0x7fff, nil}}}, ""},
+		{"unknown charsets", Run{ID: id, Shell: sh, Charset: "koi8-r", Source: "ebcdic"}, ""},
+		{"state without a charset", Run{ID: id, Shell: sh, StdoutState: ConverterState{1}}, ""},
+		{"unknown critical field", Run{ID: id, Shell: sh, Extra: []Field{{0x0016, nil}, {0x8010, nil}, {0x8011, nil}}},
 			"this server does not know request field 0x8010; it is older than the client"},
 		{"unknown critical field in nonsense", Run{ID: id, Extra: []Field{{0xffff, nil}}},
 			"this server does not know request field 0xffff; it is older than the client"},
@@ -90,15 +110,27 @@ func TestDigest(t *testing.T) {
 	base := Run{ID: ExecID{1}, Shell: []byte("true")}
 	want := base.Digest()
 	same := map[string]func(*Run){
-		"StartBy":    func(m *Run) { m.StartBy = 1 },
-		"StdoutFrom": func(m *Run) { m.StdoutFrom = FromRetained },
-		"StderrFrom": func(m *Run) { m.StderrFrom = 1 },
-		"Charset":    func(m *Run) { m.Charset = "gbk" },
+		"StartBy":     func(m *Run) { m.StartBy = 1 },
+		"StdoutFrom":  func(m *Run) { m.StdoutFrom = FromRetained },
+		"StderrFrom":  func(m *Run) { m.StderrFrom = 1 },
+		"Charset":     func(m *Run) { m.Charset = "gbk" },
+		"Source":      func(m *Run) { m.Source = "auto" },
+		"StdoutState": func(m *Run) { m.StdoutState = ConverterState{1} },
+		"StderrState": func(m *Run) { m.StderrState = ConverterState{15: 1} },
+		"RawStdout":   func(m *Run) { m.RawStdout = true },
+		"RawStderr":   func(m *Run) { m.RawStderr = true },
+		"Window":      func(m *Run) { m.Window = Window{Height: 1} },
+		"Modes":       func(m *Run) { m.Modes = []Mode{{1, 3}} },
 	}
 	for name, change := range same {
 		m := base
-		if change(&m); m.Digest() != want {
+		change(&m)
+		asked := m.Append(nil)
+		if m.Digest() != want {
 			t.Errorf("%s changes the digest", name)
+		}
+		if !bytes.Equal(m.Append(nil), asked) {
+			t.Errorf("%s: Digest changed the request", name)
 		}
 	}
 	changes := map[string]func(*Run){
@@ -117,7 +149,9 @@ func TestDigest(t *testing.T) {
 		"Pty":          func(m *Run) { m.Pty = []byte("x") },
 		"Timeout":      func(m *Run) { m.Timeout = 1 },
 		"OnDisconnect": func(m *Run) { m.OnDisconnect = DisconnectKeep },
-		"Extra":        func(m *Run) { m.Extra = []Field{{0x11, []byte("x")}} },
+		"Subsystem":    func(m *Run) { m.Shell, m.Subsystem = nil, "true" },
+		"Wishes":       func(m *Run) { m.Wishes = []EnvVar{{[]byte("A"), []byte("BC")}} },
+		"Extra":        func(m *Run) { m.Extra = []Field{{0x16, []byte("x")}} },
 	}
 	seen := map[[32]byte]string{want: "the request itself"}
 	for name, change := range changes {
@@ -127,9 +161,6 @@ func TestDigest(t *testing.T) {
 			t.Errorf("%s: same digest as %s", name, other)
 		}
 		seen[m.Digest()] = name
-	}
-	if base.StartBy != 0 || base.Charset != "" {
-		t.Error("Digest changed the request")
 	}
 }
 
@@ -167,5 +198,18 @@ func TestProofTranscript(t *testing.T) {
 	}
 	if got := mac("server", client.Append(nil), server.AppendUnsigned(nil)); got != hex.EncodeToString(server.MAC[:]) {
 		t.Errorf("server's MAC is %s, want %x", got, server.MAC)
+	}
+}
+
+func TestCauseNames(t *testing.T) {
+	seen := map[string]bool{}
+	for c := CauseNone; c <= CauseMemory; c++ {
+		if name := c.String(); seen[name] || strings.Contains(name, " ") {
+			t.Errorf("cause %d is called %q", uint8(c), name)
+		}
+		seen[c.String()] = true
+	}
+	if got := (CauseMemory + 1).String(); got != "cause 16" {
+		t.Errorf("an unknown cause is called %q", got)
 	}
 }

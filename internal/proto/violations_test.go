@@ -69,6 +69,23 @@ func TestRunViolations(t *testing.T) {
 		{run, id + id, "run: field 0x8001 out of order"},
 		{run, shell + id, "run: field 0x8001 out of order"},
 		{run, id + "0010 00000001 61", "run: field 0x0010 out of order"},
+		{run, "0011 00000000" + id, "field 0x0011 is empty"},
+		{run, "0012 0000000f 000102030405060708090a0b0c0d0e" + id, "field 0x0012 has 15 bytes, want 16"},
+		{run, "0012 00000010 00000000000000000000000000000000" + id, "field 0x0012 is zero"},
+		{run, "0018 00000007 00180050000000" + id, "field 0x0018 has 7 bytes, want 8"},
+		{run, "0018 00000009 001800500000000000" + id, "field 0x0018 has 9 bytes, want 8"},
+		{run, "0018 00000008 0000000000000000" + id, "field 0x0018 is zero"},
+		{run, "0019 00000000" + id, "field 0x0019 has 0 bytes, want 5 for each mode"},
+		{run, "0019 00000006 010000000302" + id, "field 0x0019 has 6 bytes, want 5 for each mode"},
+		{run, "0019 00000005 0000000003" + id, "field 0x0019: mode 0 out of order"},
+		{run, "0019 00000005 a000000003" + id, "field 0x0019: mode 160 out of order"},
+		{run, "0019 0000000a 0200000003 0200000003" + id, "field 0x0019: mode 2 out of order"},
+		{run, "0019 0000000a 0200000003 0100000003" + id, "field 0x0019: mode 1 out of order"},
+		{run, "0013 00000000" + id, "field 0x0013 has 0 bytes, want 16"},
+		{run, "0013 00000011 0102030405060708090a0b0c0d0e0f1011" + id, "field 0x0013 has 17 bytes, want 16"},
+		{run, "0013 00000010 00000000000000000000000000000000" + id, "field 0x0013 is zero"},
+		{run, "0011 00000001 61 0010 00000001 61" + id, "run: field 0x0010 out of order"},
+		{run, "0012 00000010 202122232425262728292a2b2c2d2e2f", "run without an execution ID"},
 		{run, id + "8002 00000000", "field 0x8002 is empty"},
 		{run, id + "8003 00000000", "field 0x8003 is empty"},
 		{run, id + "8003 00000003 000000", "field 0x8003: item 0 is cut"},
@@ -114,6 +131,9 @@ func TestExitViolations(t *testing.T) {
 		{exit, state + "0005 00000000", "field 0x0005 is empty"},
 		{exit, state + "000d 00000004 00000001", "field 0x000d has 4 bytes, want 8"},
 		{exit, state + "000e 00000001 00", "field 0x000e is not a flag"},
+		{exit, state + "0012 00000000", "field 0x0012 is empty"},
+		{exit, state + "0013 00000008 0000000000000000", "field 0x0013 is zero"},
+		{exit, state + "0013 00000001 01", "field 0x0013 has 1 bytes, want 8"},
 		{exit, "0001 00000008 0000000000000002", "exit record: signaled with code 0"},
 		{exit, "0001 00000008 0000000000000003", "exit record: timeout with code 0"},
 		{exit, "0001 00000008 0000000000000004", "exit record: killed with code 0"},
@@ -140,7 +160,7 @@ func TestExtensionViolations(t *testing.T) {
 	})
 }
 
-// TestProofViolations is rows B7 to B9: the form of the proofs.
+// TestProofViolations: the form of the proofs.
 func TestProofViolations(t *testing.T) {
 	const (
 		head  = "01 01 404142434445464748494a4b4c4d4e4f"
@@ -185,6 +205,21 @@ func TestSmallViolations(t *testing.T) {
 		{boxed(ParseError), "00", "error is too short"},
 		{boxed(ParsePing), "0000000000000000 00", "1 bytes after ping"},
 		{boxed(ParsePong), "0000000000000000", "pong is too short"},
+	})
+}
+
+// TestTextViolations feeds Reader.TextHeader: a converted frame stands for one byte at least, and its
+// end is an offset as well.
+func TestTextViolations(t *testing.T) {
+	const state = "303132333435363738393a3b3c3d3e3f"
+	stdout, stderr := parseText(TypeStdoutText), parseText(TypeStderrText)
+	checkViolations(t, []violation{
+		{stdout, "", "text frame without a header"},
+		{stdout, "0000000000000000 00000001" + state[2:], "text frame without a header"},
+		{stdout, "0000000000000000 00000000" + state, "text frame for no bytes"},
+		{stderr, "ffffffffffffffff 00000000" + state + "61", "text frame for no bytes"},
+		{stderr, "ffffffffffffffff 00000001" + state, "text frame for 1 bytes at offset 18446744073709551615"},
+		{stdout, "ffffffff00000001 ffffffff" + state + "61", "text frame for 4294967295 bytes at offset 18446744069414584321"},
 	})
 }
 
@@ -281,6 +316,9 @@ func TestRunLimits(t *testing.T) {
 		{"charset", 32, boxed(ParseRun), func(n int) []byte {
 			return (&Run{Charset: strings.Repeat("c", n)}).Append(nil)[1:]
 		}, "field 0x0010 has 33 bytes, limit 32"},
+		{"source", 32, boxed(ParseRun), func(n int) []byte {
+			return (&Run{Source: strings.Repeat("s", n)}).Append(nil)[1:]
+		}, "field 0x0011 has 33 bytes, limit 32"},
 	})
 }
 
@@ -294,6 +332,9 @@ func TestOtherLimits(t *testing.T) {
 			b = appendU32(appendU16(b, exitReason), uint32(n))
 			return append(b, make([]byte, n)...)
 		}, "field 0x0005 has 4097 bytes, limit 4096"},
+		{"charset of the output", 32, boxed(ParseExit), func(n int) []byte {
+			return (&Exit{State: StateExited, Charset: strings.Repeat("c", n)}).Append(nil)[1:]
+		}, "field 0x0012 has 33 bytes, limit 32"},
 		{"signal", 16, boxed(ParseSignal), func(n int) []byte {
 			return Signal{strings.Repeat("S", n)}.Append(nil)[1:]
 		}, "signal name of 17 bytes"},

@@ -28,7 +28,16 @@ func (w *Writer) Write(messages ...Message) error {
 
 // Data writes a data frame of type t whose bytes start at offset of their stream. It does not keep p.
 func (w *Writer) Data(t Type, offset uint64, p []byte) error {
-	b := AppendDataHeader(w.buf[:0], t, offset, len(p))
+	return w.body(AppendDataHeader(w.buf[:0], t, offset, len(p)), p)
+}
+
+// Text writes a converted frame of type t whose text is p. It does not keep p.
+func (w *Writer) Text(t Type, h TextHeader, p []byte) error {
+	return w.body(AppendTextHeader(w.buf[:0], t, h, len(p)), p)
+}
+
+// body writes the head b, which lies in the Writer's own buffer, and p behind it.
+func (w *Writer) body(b, p []byte) error {
 	if len(p) <= smallData {
 		return w.flush(append(b, p...))
 	}

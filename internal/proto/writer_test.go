@@ -23,6 +23,13 @@ func (w *writes) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// vectored is a connection that writes two slices at once.
+type vectored struct{ writes }
+
+func (w *vectored) WriteVec(head, body []byte) (int, error) {
+	return w.Write(append(bytes.Clone(head), body...))
+}
+
 func (w *writes) all() []byte { return bytes.Join(w.each, nil) }
 
 func TestWriteMessages(t *testing.T) {
@@ -75,6 +82,66 @@ func TestWriteData(t *testing.T) {
 	}
 }
 
+// TestWriteText looks at converted frames as TestWriteData does, on both kinds of connection, up to
+// the limit and one byte beyond it.
+func TestWriteText(t *testing.T) {
+	for _, tt := range []struct{ n, writes int }{{0, 1}, {1, 1}, {4096, 1}, {4097, 2}, {MaxData, 2}, {MaxData + 1, 2}} {
+		var plain writes
+		var vec vectored
+		p := bytes.Repeat([]byte("x"), tt.n)
+		for i, out := range []io.Writer{&plain, &vec} {
+			w := NewWriter(out)
+			for i := range 2 {
+				if err := w.Text(TypeStdoutText, textOf(i), p); err != nil {
+					t.Fatal(err)
+				}
+			}
+			each := [][][]byte{plain.each, vec.each}[i]
+			if want := []int{tt.writes, 1}[i]; len(each) != 2*want {
+				t.Errorf("%d bytes: %d writes for two frames, want %d each", tt.n, len(each), want)
+			}
+		}
+		clear(p)
+		if !bytes.Equal(plain.all(), vec.all()) {
+			t.Errorf("%d bytes: the two connections got different frames", tt.n)
+		}
+		checkText(t, plain.all(), tt.n)
+	}
+}
+
+// textOf is the header of the converted frame number i.
+func textOf(i int) TextHeader {
+	return TextHeader{Offset: uint64(5 * i), Length: 5, State: ConverterState{7: byte(i)}}
+}
+
+// checkText reads two converted frames with n bytes of text each.
+func checkText(t *testing.T, sent []byte, n int) {
+	t.Helper()
+	r := NewReader(bytes.NewReader(sent))
+	for i := range 2 {
+		typ, _, err := r.Next()
+		if n > MaxData {
+			var fe *FrameError
+			if !errors.As(err, &fe) || fe.Type != TypeStdoutText || fe.Limit != 262_173 {
+				t.Errorf("%d bytes: error %v", n, err)
+			}
+			return
+		}
+		if err != nil || typ != TypeStdoutText {
+			t.Fatalf("%d bytes: %s, %v", n, typ, err)
+		}
+		if h, err := r.TextHeader(); err != nil || h != textOf(i) {
+			t.Errorf("%d bytes: header %+v, %v", n, h, err)
+		}
+		if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, bytes.Repeat([]byte("x"), n)) {
+			t.Errorf("%d bytes: %d came, %v", n, len(got), err)
+		}
+	}
+	if _, _, err := r.Next(); err != io.EOF {
+		t.Errorf("%d bytes: %v behind the frames", n, err)
+	}
+}
+
 func TestWriteErrors(t *testing.T) {
 	data := make([]byte, 10_000)
 	for _, tt := range []struct {
@@ -85,6 +152,8 @@ func TestWriteErrors(t *testing.T) {
 		{"message", 1, func(w *Writer) error { return w.Write(Ping{1}) }},
 		{"small data", 1, func(w *Writer) error { return w.Data(TypeStdin, 0, data[:10]) }},
 		{"head of large data", 1, func(w *Writer) error { return w.Data(TypeStdin, 0, data) }},
+		{"small text", 1, func(w *Writer) error { return w.Text(TypeStdoutText, textOf(0), data[:10]) }},
+		{"large text", 2, func(w *Writer) error { return w.Text(TypeStdoutText, textOf(0), data) }},
 		{"large data", 2, func(w *Writer) error { return w.Data(TypeStdin, 0, data) }},
 	} {
 		out := writes{fail: tt.fail}
@@ -103,6 +172,11 @@ func TestWriterAllocations(t *testing.T) {
 		p := make([]byte, n)
 		allocs := testing.AllocsPerRun(50, func() {
 			if err := w.Data(TypeStdout, 1<<40, p); err != nil {
+				t.Fatal(err)
+			}
+		})
+		allocs += testing.AllocsPerRun(50, func() {
+			if err := w.Text(TypeStdoutText, textOf(1), p); err != nil {
 				t.Fatal(err)
 			}
 		})
