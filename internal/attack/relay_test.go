@@ -115,7 +115,7 @@ func (i *impostor) victim(d *rexectest.Daemon, known *pins) *client.Client {
 	return rexectest.NewClient(i.t, o)
 }
 
-// TestRelay is row H1: TLS is ended on both sides and everything inside is passed on unchanged.
+// TestRelay: TLS is ended on both sides and everything inside is passed on unchanged.
 func TestRelay(t *testing.T) {
 	for _, stolen := range []bool{false, true} {
 		for _, withPin := range []bool{false, true} {
@@ -177,7 +177,7 @@ func (i *impostor) relay(c *transport.Conn, target string) {
 	wg.Wait()
 }
 
-// TestReroute are rows H2 and H3: the connection ends at another daemon that has the same key, which may be the
+// TestReroute: the connection ends at another daemon that has the same key, which may be the
 // client's own.
 func TestReroute(t *testing.T) {
 	secret, err := auth.NewSecret()
@@ -220,7 +220,7 @@ func secrets() (client.Command, []string) {
 		[]string{"canary", "CANARY"}
 }
 
-// TestImpostorSeesTheProofAlone are rows H4 and H6: whatever a server answers that does not know the key, it has seen
+// TestImpostorSeesTheProofAlone: whatever a server answers that does not know the key, it has seen
 // one frame, the proof.
 func TestImpostorSeesTheProofAlone(t *testing.T) {
 	answers := map[string]func(i *impostor, c *transport.Conn){
@@ -313,7 +313,7 @@ func (i *impostor) proofOnly(words []string) {
 	}
 }
 
-// TestReplay is row H5: what was said on one connection is worth nothing on another.
+// TestReplay: what was said on one connection is worth nothing on another.
 func TestReplay(t *testing.T) {
 	d := rexectest.New(t, rexectest.Options{})
 	ran := newRuns(t)
@@ -351,7 +351,7 @@ func TestReplay(t *testing.T) {
 }
 
 // TestOtherKeyCannotAttach sends the same request over a session of another key: it is another execution
-// of another owner, which it never attaches to (row E15).
+// of another owner, which it never attaches to.
 func TestOtherKeyCannotAttach(t *testing.T) {
 	d := rexectest.New(t, rexectest.Options{})
 	other := d.AddKey(auth.Key{ID: "other"})

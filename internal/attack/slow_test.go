@@ -25,7 +25,7 @@ func held() int64 {
 	return int64(m.HeapAlloc + m.StackInuse)
 }
 
-// TestNobodyReads is row D7: commands that print without end for clients that read nothing. Memory stays flat, others
+// TestNobodyReads: commands that print without end for clients that read nothing. Memory stays flat, others
 // do not notice, and an interrupt still works.
 func TestNobodyReads(t *testing.T) {
 	const duration = 30 * time.Second
@@ -109,7 +109,7 @@ func commandsFor(t *testing.T, d *rexectest.Daemon, duration time.Duration) (wor
 	return worst
 }
 
-// TestShutdownWithStoppedClients is row D8 over TCP, once for each place where the daemon may be writing.
+// TestShutdownWithStoppedClients: over TCP, once for each place where the daemon may be writing.
 func TestShutdownWithStoppedClients(t *testing.T) {
 	t.Parallel() // so the processes are looked for after all tests
 	for name, text := range map[string]string{
@@ -133,7 +133,7 @@ func TestShutdownWithStoppedClients(t *testing.T) {
 	}
 }
 
-// TestSilentSockets is row D1 in small: 300 sockets that say nothing, and a client that gets in within 2 s.
+// TestSilentSockets: 300 sockets that say nothing, and a client that gets in within 2 s.
 func TestSilentSockets(t *testing.T) {
 	d := rexectest.New(t, rexectest.Options{})
 	for range 300 {
@@ -145,14 +145,11 @@ func TestSilentSockets(t *testing.T) {
 	}
 	for range 5 {
 		began := time.Now()
-		for { // every connection may be dropped at random while there are so many
-			c := client.New(d.ClientOptions())
-			err := c.Connect(limited(t, 10*time.Second))
-			_ = c.Close()
-			if err == nil {
-				break
-			}
+		c := client.New(d.ClientOptions())
+		if err := c.Connect(limited(t, 10*time.Second)); err != nil {
+			t.Error(err)
 		}
+		_ = c.Close()
 		if took := time.Since(began); took > 2*time.Second {
 			t.Errorf("getting in took %s", took)
 		}

@@ -3,6 +3,7 @@ package auth
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -34,13 +35,23 @@ func OpenClientStore(dir string) *ClientStore { return &ClientStore{dir} }
 // and key ID replaces the earlier one, under the earlier name unless another is given. A name that
 // another key has at this address is refused.
 func (c *ClientStore) Enroll(t Token, name string) (path string, err error) {
-	if path, err = c.enroll(t, name); err != nil {
+	return c.enroll(t, name, false)
+}
+
+// Replace is Enroll for a server that has become another one: an earlier token of this key ID for any server at
+// the address is replaced, and so is another key that has the name.
+func (c *ClientStore) Replace(t Token, name string) (path string, err error) {
+	return c.enroll(t, name, true)
+}
+
+func (c *ClientStore) enroll(t Token, name string, replace bool) (path string, err error) {
+	if path, err = c.put(t, name, replace); err != nil {
 		return "", fmt.Errorf("enrolling: %w", err)
 	}
 	return path, nil
 }
 
-func (c *ClientStore) enroll(t Token, name string) (string, error) {
+func (c *ClientStore) put(t Token, name string, replace bool) (string, error) {
 	if err := t.check(); err != nil {
 		return "", err
 	}
@@ -51,7 +62,7 @@ func (c *ClientStore) enroll(t Token, name string) (string, error) {
 		}
 	}
 	present, _ := c.ByAddress(t.Address) // a bad file matters only if it has the name
-	old := sameKey(present, t)
+	old := sameKey(present, t, replace)
 	switch {
 	case name == "" && old != nil:
 		name = old.Name
@@ -61,9 +72,10 @@ func (c *ClientStore) enroll(t Token, name string) (string, error) {
 		return "", errors.New(nameRule)
 	}
 	path := filepath.Join(dir, name)
-	if old == nil || old.Path != path {
+	if (old == nil || old.Path != path) && !replace {
 		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-			return "", &FileError{Path: path, Msg: "is another key of that name", Fix: "give this one another name, or forget that one"}
+			return "", &FileError{Path: path, Msg: "is another key of that name",
+				Fix: "give this one another with --name, or give up that one with --replace"}
 		}
 	}
 	if err := replaceFile(path, []byte(t.Encode()+"\n")); err != nil {
@@ -77,9 +89,9 @@ func (c *ClientStore) enroll(t Token, name string) (string, error) {
 
 const nameRule = "a name is 1 to 64 of a-z 0-9 . _ @ -, the first a letter or digit"
 
-func sameKey(present []Enrolled, t Token) *Enrolled {
+func sameKey(present []Enrolled, t Token, anyServer bool) *Enrolled {
 	for i, e := range present {
-		if e.Token.Key.Server == t.Key.Server && e.Token.Key.KeyID == t.Key.KeyID {
+		if (anyServer || e.Token.Key.Server == t.Key.Server) && e.Token.Key.KeyID == t.Key.KeyID {
 			return &present[i]
 		}
 	}
@@ -175,6 +187,17 @@ func notMissing(err error) error {
 // readEnrolled reads one key file and makes sure that it lies where its address belongs: a file that
 // was moved would otherwise send its proof to another server than its owner thinks.
 func readEnrolled(path string) (Enrolled, error) {
+	e, err := readKey(path)
+	if err == nil && filepath.Base(filepath.Dir(path)) != addressName(e.Token.Address) {
+		err = &FileError{Path: path, Msg: "holds a key for " + e.Token.Address, Fix: "remove it and enroll again"}
+	}
+	if err != nil {
+		return Enrolled{}, err
+	}
+	return e, nil
+}
+
+func readKey(path string) (Enrolled, error) {
 	text, _, err := readSecret(path, tokenLimit)
 	if err != nil {
 		return Enrolled{}, err
@@ -183,10 +206,28 @@ func readEnrolled(path string) (Enrolled, error) {
 	if err != nil {
 		return Enrolled{}, &FileError{Path: path, Msg: err.Error(), Fix: "remove it and enroll again"}
 	}
-	if filepath.Base(filepath.Dir(path)) != addressName(t.Address) {
-		return Enrolled{}, &FileError{Path: path, Msg: "holds a key for " + t.Address, Fix: "remove it and enroll again"}
-	}
 	return Enrolled{Name: filepath.Base(path), Path: path, Token: t}, nil
+}
+
+// ErrNoKey is returned by ReadKey for a file that is none of ours.
+var ErrNoKey = errors.New("it holds no key of rexec's")
+
+// ReadKey reads a key from a file of the caller's choice, wherever it lies. A file that holds something else
+// is ErrNoKey, whoever may read it.
+func ReadKey(path string) (Enrolled, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Enrolled{}, err
+	}
+	begin := make([]byte, len(tokenPrefix))
+	n, _ := io.ReadFull(f, begin)
+	if err := f.Close(); err != nil {
+		return Enrolled{}, err
+	}
+	if string(begin[:n]) != tokenPrefix {
+		return Enrolled{}, ErrNoKey
+	}
+	return readKey(path)
 }
 
 // Forget removes a key, and the pin of its server if no other key is for that server.

@@ -123,6 +123,29 @@ func TestEnrollAgain(t *testing.T) {
 	onlyFiles(t, filepath.Dir(moved), "alice@laptop", "broken", "home")
 }
 
+// TestReplace is a server that has become another one: its key takes the place of the earlier one.
+func TestReplace(t *testing.T) {
+	c := OpenClientStore(filepath.Join(t.TempDir(), "rexec"))
+	token := newTestToken(t)
+	path := enroll(t, c, token, "work")
+	token.Key.Server, token.Key.Secret = ServerID{9}, newTestSecret(t)
+	if again, err := c.Replace(token, ""); err != nil || again != path {
+		t.Errorf("at %s, want %s; %v", again, path, err)
+	}
+	// A name that another key has.
+	token.Key.KeyID = "bob"
+	if again, err := c.Replace(token, "work"); err != nil || again != path {
+		t.Errorf("at %s, want %s; %v", again, path, err)
+	}
+	found, err := c.All()
+	if err != nil || len(found) != 1 || !sameToken(found[0].Token, token) {
+		t.Errorf("%v, %v", found, err)
+	}
+	if _, err := c.Replace(token, "A"); err == nil {
+		t.Error("a bad name is accepted")
+	}
+}
+
 // TestBadEnrolled names every file that cannot be used and still finds the good one.
 func TestBadEnrolled(t *testing.T) {
 	c := OpenClientStore(filepath.Join(t.TempDir(), "rexec"))

@@ -42,7 +42,9 @@ func FuzzKeyLine(f *testing.F) {
 	secret := newTestSecret(f).base64()
 	for _, line := range []string{string(full), fmt.Sprintf(`{"id":"a","secret":%q,"from":["10.0.0.1"]}`, secret),
 		fmt.Sprintf(`{"id":"a","secret":%q,"not_after":"2027-01-01T00:00:00.5+02:00","command":"\u00e9\t"}`, secret),
-		fmt.Sprintf(`{"id":"a","secret":%q,"argv":[["a","*"]]} {}`, secret), `{"id":`, `[[[[`, ``} {
+		fmt.Sprintf(`{"id":"a","secret":%q,"argv":[["a","*"]]} {}`, secret),
+		fmt.Sprintf(`{"id":"a","secret":%q,"old_secret":%q,"old_until":"2027-01-01T00:00:00Z"}`, secret, newTestSecret(f).base64()),
+		`{"id":`, `[[[[`, ``} {
 		f.Add([]byte(line))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {

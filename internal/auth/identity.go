@@ -2,11 +2,16 @@ package auth
 
 import (
 	"crypto/ed25519"
+	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 )
@@ -16,14 +21,27 @@ import (
 type Identity struct {
 	ID  ServerID
 	Key ed25519.PrivateKey
+	// machine is a mark of the machine that it was made on; empty = unknown.
+	machine string
 }
 
 // Format writes the server's ID for every verb, so that no log shows the private key.
 func (id Identity) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("server " + id.ID.String())) }
 
+// ResetKey makes the stateless reset tokens of QUIC (RFC 9000 10.3.2). It is derived from the private
+// key, so that it outlives the process as that does and there is no further secret to keep.
+func (id Identity) ResetKey() [32]byte {
+	key, err := hkdf.Key(sha256.New, id.Key.Seed(), id.ID[:], "rexec/1 stateless reset", 32)
+	if err != nil {
+		panic("internal error: " + err.Error()) // only for a length that SHA-256 does not give
+	}
+	return [32]byte(key)
+}
+
 const (
 	identityName    = "identity"
 	identityLimit   = 4 << 10
+	machineComment  = "# The machine that it was made on. Without this line nobody warns of a clone.\n"
 	identityComment = `# The identity of this server. Whoever reads it can pose as this server; whoever loses it must
 # enroll every client again. Never copy it to another server.
 `
@@ -35,7 +53,7 @@ func OpenIdentity(dir string) (Identity, error) {
 	if err := checkDir(dir); err != nil {
 		return Identity{}, fmt.Errorf("opening the state directory: %w", err)
 	}
-	path := filepath.Join(dir, identityName)
+	path := IdentityPath(dir)
 	text, _, err := readSecret(path, identityLimit)
 	if err != nil {
 		return Identity{}, fmt.Errorf("opening the server's identity: %w", err)
@@ -43,9 +61,12 @@ func OpenIdentity(dir string) (Identity, error) {
 	return parseIdentity(path, string(text))
 }
 
+// IdentityPath is the file of the identity in a state directory.
+func IdentityPath(dir string) string { return filepath.Join(dir, identityName) }
+
 // CreateIdentity makes the identity of a new server, and the state directory if need be. If there is
 // an identity, also one that another process makes at the same time, it returns that one: an identity
-// is made once and never replaced.
+// is made once, and only ResetIdentity replaces it.
 func CreateIdentity(dir string) (Identity, error) {
 	if err := makeDir(dir); err != nil {
 		return Identity{}, fmt.Errorf("making the state directory: %w", err)
@@ -57,12 +78,60 @@ func CreateIdentity(dir string) (Identity, error) {
 	if err != nil {
 		return Identity{}, fmt.Errorf("making the server's identity: %w", err)
 	}
-	err = createFile(filepath.Join(dir, identityName), []byte(id.text()))
+	id.machine = machineMark(machineIDPath, id.ID)
+	err = createFile(IdentityPath(dir), []byte(id.text()))
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return Identity{}, fmt.Errorf("making the server's identity: %w", err)
 	}
 	return OpenIdentity(dir)
 }
+
+// ResetIdentity makes another identity in the place of the one in a state directory, which no daemon may use at
+// the time. No key works any more until its client has a new token.
+func ResetIdentity(dir string) (Identity, error) {
+	id, err := newIdentity()
+	if err == nil {
+		err = checkDir(dir)
+	}
+	if err == nil {
+		id.machine = machineMark(machineIDPath, id.ID)
+		err = replaceFile(IdentityPath(dir), []byte(id.text()))
+	}
+	if err != nil {
+		return Identity{}, fmt.Errorf("replacing the server's identity: %w", err)
+	}
+	return id, nil
+}
+
+// Moved reports whether this is another machine than the one that the identity was made on, as the copy of a
+// virtual machine is. It is false if either is not known.
+func (id Identity) Moved() bool { return id.moved(machineIDPath) }
+
+func (id Identity) moved(path string) bool {
+	now := machineMark(path, id.ID)
+	return id.machine != "" && now != "" && id.machine != now
+}
+
+const machineIDPath = "/etc/machine-id"
+
+// machineMark tells machines apart without giving away their machine-id, as machine-id(5) wants it. It is empty
+// where there is none.
+func machineMark(path string, id ServerID) string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	machine, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil || len(machine) != 16 {
+		return "" // not made yet
+	}
+	h := hmac.New(sha256.New, machine)
+	h.Write([]byte("rexec/1 machine\x00"))
+	h.Write(id[:])
+	return hex.EncodeToString(h.Sum(nil)[:markLen])
+}
+
+const markLen = 16
 
 func newIdentity() (Identity, error) {
 	var id Identity
@@ -78,11 +147,16 @@ func newIdentity() (Identity, error) {
 }
 
 func (id Identity) text() string {
-	return identityComment + "id " + id.ID.String() + "\nkey " +
+	text := identityComment + "id " + id.ID.String() + "\nkey " +
 		base64.StdEncoding.EncodeToString(id.Key.Seed()) + "\n"
+	if id.machine != "" {
+		text += machineComment + "machine " + id.machine + "\n"
+	}
+	return text
 }
 
-// parseIdentity takes a line "id" and a line "key", once each, comments and blank lines.
+// parseIdentity takes a line "id" and a line "key", once each, a line "machine" at most once, comments and blank
+// lines.
 func parseIdentity(path, text string) (Identity, error) {
 	bad := func(line int, msg string) (Identity, error) {
 		return Identity{}, &FileError{path, line, msg, "restore it from a copy"}
@@ -108,8 +182,13 @@ func parseIdentity(path, text string) (Identity, error) {
 				return bad(n, "the key is damaged")
 			}
 			id.Key = ed25519.NewKeyFromSeed(seed)
+		case name == "machine" && id.machine == "":
+			if b, err := hex.DecodeString(value); err != nil || len(b) != markLen {
+				return Identity{}, &FileError{path, n, "the mark of the machine is damaged", "remove the line"}
+			}
+			id.machine = value
 		default:
-			return bad(n, "neither id nor key, or one of them twice")
+			return bad(n, "neither id, key nor machine, or one of them twice")
 		}
 	}
 	if id.Key == nil || id.ID == (ServerID{}) {

@@ -73,6 +73,7 @@ func TestBadIdentity(t *testing.T) {
 	good := made.text()
 	_, key, _ := strings.Cut(good, "\nkey ")
 	key = strings.TrimSpace(key)
+	mark := strings.Repeat("0f", markLen)
 	id := "id " + made.ID.String() + "\n"
 	tests := map[string]struct{ text, want string }{
 		"good":        {"key " + key + "\r\n\n#\n" + id, ""},
@@ -81,7 +82,10 @@ func TestBadIdentity(t *testing.T) {
 		"no id":       {"key " + key, "is missing"},
 		"two ids":     {id + id + "key " + key, ":2: "},
 		"two keys":    {id + "key " + key + "\nkey " + key, ":3: "},
-		"unknown":     {good + "name x\n", "neither id nor key"},
+		"unknown":     {good + "name x\n", "neither id, key nor machine"},
+		"machine":     {good + "machine " + mark + "\n", ""},
+		"two marks":   {good + "machine " + mark + "\nmachine " + mark, ":6: neither"},
+		"short mark":  {good + "machine " + mark[2:], ":5: the mark of the machine is damaged (fix: remove the line)"},
 		"zero id":     {"id " + strings.Repeat("0", 32) + "\nkey " + key, ":1: a server ID is"},
 		"short key":   {id + "key " + key[:20], ":2: the key is damaged"},
 		"not base64":  {id + "key " + key[:20] + "!" + key[21:], ":2: the key is damaged"},
@@ -105,5 +109,60 @@ func TestBadIdentity(t *testing.T) {
 				t.Error("the file was changed")
 			}
 		})
+	}
+}
+
+// TestMachine: an identity knows the machine that it was made on, and no more of it than that.
+func TestMachine(t *testing.T) {
+	dir := stateDir(t)
+	made, err := CreateIdentity(dir)
+	if err != nil || made.Moved() {
+		t.Fatalf("%v, moved %v, %v", made, made.Moved(), err)
+	}
+	path := filepath.Join(dir, "machine-id")
+	const here, there = "0123456789abcdef0123456789abcdef", "0123456789abcdef0123456789abcdee"
+	write(t, path, here+"\n")
+	id := Identity{ID: made.ID, Key: made.Key, machine: machineMark(path, made.ID)}
+	if strings.Contains(id.text(), here[:8]) || len(id.machine) != 2*markLen || !strings.Contains(id.text(), "\nmachine "+id.machine+"\n") {
+		t.Errorf("mark %q in %q", id.machine, id.text())
+	}
+	if machineMark(path, ServerID{1}) == id.machine {
+		t.Error("two servers of a machine have one mark")
+	}
+	write(t, filepath.Join(dir, "identity"), id.text())
+	if again, err := OpenIdentity(dir); err != nil || again.machine != id.machine {
+		t.Errorf("%q, %v", again.machine, err)
+	}
+	for text, moved := range map[string]bool{here: false, here + "\n": false, there + "\n": true, "": false,
+		"uninitialized\n": false, here[:30]: false} {
+		write(t, path, text)
+		if id.moved(path) != moved {
+			t.Errorf("%q: moved %v", text, !moved)
+		}
+		if made.machine = ""; made.moved(path) {
+			t.Error("an identity of an unknown machine has moved")
+		}
+	}
+	if id.moved(path + "x") {
+		t.Error("moved to a machine without a machine-id")
+	}
+}
+
+func TestResetIdentity(t *testing.T) {
+	dir := stateDir(t)
+	made, err := CreateIdentity(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reset, err := ResetIdentity(dir)
+	if err != nil || reset.ID == made.ID || reset.Key.Equal(made.Key) {
+		t.Fatalf("%v is %v, %v", made, reset, err)
+	}
+	if opened, err := OpenIdentity(dir); err != nil || opened.ID != reset.ID || !opened.Key.Equal(reset.Key) || opened.machine != reset.machine {
+		t.Errorf("%v, want %v; %v", opened, reset, err)
+	}
+	onlyFiles(t, dir, "identity")
+	if _, err := ResetIdentity(dir + "x"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no directory: %v", err)
 	}
 }

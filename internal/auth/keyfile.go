@@ -12,7 +12,7 @@ import (
 
 // storeComment is the head of a new key file.
 const storeComment = `# Keys that rexecd accepts: one JSON object a line. Lines that begin with # are comments.
-# Make and remove keys with: rexecd key add, rexecd key revoke
+# Make, change and remove them with: rexecd key add, rotate, expire, revoke
 `
 
 // parseKeys reads a whole key file. Every error is a *FileError.
@@ -53,12 +53,21 @@ func clash(path string, keys []Key, k *Key) error {
 		case o.ID == k.ID:
 			return &FileError{path, k.Line, fmt.Sprintf("key ID %s is that of line %d", k.ID, o.Line),
 				"remove one of the two lines"}
-		case o.Secret.Equal(k.Secret):
+		case o.shares(k):
 			return &FileError{path, k.Line, fmt.Sprintf("key %s has the secret of key %s in line %d", k.ID, o.ID, o.Line),
 				"make a key for each with: rexecd key add"}
 		}
 	}
 	return nil
+}
+
+// shares reports whether two keys have a secret in common, be it an old one.
+func (k *Key) shares(o *Key) bool {
+	return k.has(o.Secret) || o.Old != nil && k.has(o.Old.Secret)
+}
+
+func (k *Key) has(s Secret) bool {
+	return k.Secret.Equal(s) || k.Old != nil && k.Old.Secret.Equal(s)
 }
 
 // lineProblem is what parseKey finds wrong with a line.
@@ -97,11 +106,7 @@ func AddKey(path string, k Key) error {
 			text = append(text, '\n')
 		}
 		text = append(append(text, line...), '\n')
-		if len(text) > storeLimit {
-			return nil, tooLarge(path, storeLimit)
-		}
-		_, err := parseKeys(path, text)
-		return text, err
+		return text, checkStore(path, text)
 	})
 	if err != nil {
 		return fmt.Errorf("adding key %s: %w", k.ID, err)
@@ -109,7 +114,16 @@ func AddKey(path string, k Key) error {
 	return nil
 }
 
-// ErrUnknownKey is returned by RevokeKey for an ID that no line has.
+// checkStore makes sure that a text would load.
+func checkStore(path string, text []byte) error {
+	if len(text) > storeLimit {
+		return tooLarge(path, storeLimit)
+	}
+	_, err := parseKeys(path, text)
+	return err
+}
+
+// ErrUnknownKey is returned by RevokeKey, ChangeKey and RotateKey for an ID that no line has.
 var ErrUnknownKey = errors.New("no such key")
 
 // RevokeKey removes the key with this ID from a key file. Comments and other lines stay as they are.

@@ -11,21 +11,29 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"rexec/internal/charset"
 	"rexec/internal/proto"
 )
 
 // keyLine is a key as it is written; parseKey reads the same names.
 type keyLine struct {
-	ID        string     `json:"id"`
-	Secret    string     `json:"secret"`
-	RunAs     string     `json:"run_as,omitempty"`
-	Command   string     `json:"command,omitempty"`
-	Argv      [][]string `json:"argv,omitempty"`
-	From      []string   `json:"from,omitempty"`
-	NotBefore string     `json:"not_before,omitempty"`
-	NotAfter  string     `json:"not_after,omitempty"`
-	Created   string     `json:"created,omitempty"`
-	Disabled  bool       `json:"disabled,omitempty"`
+	ID        string            `json:"id"`
+	Secret    string            `json:"secret"`
+	OldSecret string            `json:"old_secret,omitempty"`
+	OldUntil  string            `json:"old_until,omitempty"`
+	RunAs     string            `json:"run_as,omitempty"`
+	Command   string            `json:"command,omitempty"`
+	Argv      [][]string        `json:"argv,omitempty"`
+	Charset   string            `json:"charset,omitempty"`
+	NoPty     bool              `json:"no_pty,omitempty"`
+	From      []string          `json:"from,omitempty"`
+	Limits    map[string]string `json:"limits,omitempty"`
+	NotBefore string            `json:"not_before,omitempty"`
+	NotAfter  string            `json:"not_after,omitempty"`
+	Created   string            `json:"created,omitempty"`
+	Rotated   string            `json:"rotated,omitempty"`
+	Address   string            `json:"address,omitempty"`
+	Disabled  bool              `json:"disabled,omitempty"`
 }
 
 // formatKey writes the line of a key, without its end.
@@ -34,8 +42,15 @@ func formatKey(k Key) ([]byte, error) {
 		return nil, errNoSecret
 	}
 	l := keyLine{ID: k.ID, Secret: k.Secret.base64(), RunAs: k.RunAs, Command: k.Command, Argv: k.Argv,
-		NotBefore: formatTime(k.NotBefore), NotAfter: formatTime(k.NotAfter), Created: formatTime(k.Created),
-		Disabled: k.Disabled}
+		Charset: k.Charset, NoPty: k.NoPty, NotBefore: formatTime(k.NotBefore), NotAfter: formatTime(k.NotAfter), Created: formatTime(k.Created),
+		Rotated: formatTime(k.Rotated), Address: k.Address, Disabled: k.Disabled}
+	if k.Old != nil {
+		if k.Old.Secret.p == nil {
+			return nil, errNoSecret
+		}
+		l.OldSecret, l.OldUntil = k.Old.Secret.base64(), formatTime(k.Old.Until)
+	}
+	l.Limits = formatLimits(k.Limits)
 	for _, p := range k.From {
 		l.From = append(l.From, p.String())
 	}
@@ -53,7 +68,7 @@ func formatKey(k Key) ([]byte, error) {
 
 // validStrings looks for what encoding/json would silently replace.
 func validStrings(l keyLine) bool {
-	all := append(slices.Concat(l.Argv...), l.ID, l.RunAs, l.Command)
+	all := append(slices.Concat(l.Argv...), l.ID, l.RunAs, l.Command, l.Charset, l.Address)
 	return !slices.ContainsFunc(all, func(s string) bool { return !utf8.ValidString(s) })
 }
 
@@ -68,6 +83,7 @@ func formatTime(t time.Time) string {
 // hold the ID.
 func parseKey(line []byte) (Key, error) {
 	r := lineReader{json.NewDecoder(bytes.NewReader(line))}
+	r.dec.UseNumber() // which a float would not hold
 	var k Key
 	if err := r.delim('{'); err != nil {
 		return k, err
@@ -103,7 +119,11 @@ func (k *Key) readField(r *lineReader, name string) (err error) {
 			err = problem("give it another ID", "%s", keyIDRule)
 		}
 	case "secret":
-		k.Secret, err = r.secret()
+		k.Secret, err = r.secret(name)
+	case "old_secret":
+		k.old().Secret, err = r.secret(name)
+	case "old_until":
+		k.old().Until, err = r.time(name)
 	case "run_as":
 		if k.RunAs, err = r.text(name); err == nil && !validAccount(k.RunAs) {
 			err = problem("name an account", "run_as is not the name of an account")
@@ -112,21 +132,41 @@ func (k *Key) readField(r *lineReader, name string) (err error) {
 		k.Command, err = r.full(name)
 	case "argv":
 		k.Argv, err = r.patterns()
+	case "charset":
+		if k.Charset, err = r.text(name); err == nil && !ValidCharset(k.Charset) {
+			err = problem("write auto, raw, utf-8, gbk or gb18030", "charset is none of the known names")
+		}
+	case "no_pty":
+		k.NoPty, err = r.bool(name)
 	case "from":
 		k.From, err = r.prefixes()
+	case "limits":
+		k.Limits, err = r.limits()
 	case "not_before":
 		k.NotBefore, err = r.time(name)
 	case "not_after":
 		k.NotAfter, err = r.time(name)
 	case "created":
 		k.Created, err = r.time(name)
+	case "rotated":
+		k.Rotated, err = r.time(name)
+	case "address":
+		k.Address, err = r.address()
 	case "disabled":
 		k.Disabled, err = r.bool(name)
 	default:
-		err = problem("known are id, secret, run_as, command, argv, from, not_before, not_after, created and disabled",
-			"unknown name %q", shown(name))
+		err = problem("known are id, secret, old_secret, old_until, run_as, command, argv, charset, no_pty, from, limits, not_before, "+
+			"not_after, created, rotated, address and disabled", "unknown name %q", shown(name))
 	}
 	return err
+}
+
+// old returns the old secret for its fields to be set.
+func (k *Key) old() *OldSecret {
+	if k.Old == nil {
+		k.Old = &OldSecret{}
+	}
+	return k.Old
 }
 
 // check judges what no single field shows.
@@ -136,6 +176,10 @@ func (k *Key) check() error {
 		return problem("give it an ID", "the key has no id")
 	case k.Secret.p == nil:
 		return problem("make the key with: rexecd key add", "key %s has no secret", k.ID)
+	case k.Old != nil && (k.Old.Secret.p == nil || k.Old.Until.IsZero()):
+		return problem("remove the one that is there", "key %s has one of old_secret and old_until only", k.ID)
+	case k.Old != nil && k.Old.Secret.Equal(k.Secret):
+		return problem("remove old_secret and old_until", "key %s has the same secret as its old one", k.ID)
 	case k.Command != "" && len(k.Argv) > 0:
 		return problem("remove one of the two", "key %s has a command, which is always run, and a list of others in argv", k.ID)
 	case !k.NotAfter.IsZero() && !k.NotBefore.Before(k.NotAfter):
@@ -159,6 +203,13 @@ func validAccount(s string) bool {
 		return false
 	}
 	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || r == ':' || r == '/' })
+}
+
+// ValidCharset reports whether a key may name this charset. There is one spelling of each, so that
+// one charset does not look like two in a list of keys.
+func ValidCharset(name string) bool {
+	m, err := charset.ParseMode(name)
+	return err == nil && m.String() == name
 }
 
 // lineReader reads JSON token by token. encoding/json alone would accept unknown and doubled names
@@ -210,19 +261,30 @@ func (r *lineReader) full(name string) (string, error) {
 	return s, err
 }
 
-func (r *lineReader) secret() (Secret, error) {
+func (r *lineReader) secret(name string) (Secret, error) {
 	const fix = "make the key with: rexecd key add"
-	text, err := r.text("secret")
+	text, err := r.text(name)
 	if err != nil {
 		return Secret{}, err
 	}
 	b, ok := decodeBase64(text)
 	if !ok {
-		return Secret{}, problem(fix, "the secret is not 43 characters of unpadded base64url")
+		return Secret{}, problem(fix, "%s is not 43 characters of unpadded base64url", name)
 	}
 	s, err := ParseSecret(b)
 	if err != nil {
 		return Secret{}, problem(fix, "%s", err.Error())
+	}
+	return s, nil
+}
+
+func (r *lineReader) address() (string, error) {
+	s, err := r.text("address")
+	if err != nil {
+		return "", err
+	}
+	if a, err := CanonicalAddress(s, 0); err != nil || a != s {
+		return "", problem("write it like db1:8000, in lower case, or remove it", "address is not host:port in plain form")
 	}
 	return s, nil
 }

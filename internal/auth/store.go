@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -23,12 +24,14 @@ type Store struct {
 
 	mu   sync.Mutex // one Refresh at a time
 	seen version
+	bad  error // why the file as it was seen last cannot be used
 }
 
 // entry is one key with what every proof needs of it.
 type entry struct {
 	key   Key
 	proof *proofKeys
+	old   *proofKeys // of the key's old secret; nil without one
 }
 
 type keySet map[string]*entry
@@ -67,7 +70,7 @@ func (s *Store) Refresh() (changed bool, err error) {
 	}
 	keys, now, err := s.load()
 	before := s.seen
-	s.seen = now
+	s.seen, s.bad = now, err
 	if now.content == before.content && now.problem == before.problem && now.missing == before.missing {
 		return false, nil
 	}
@@ -76,6 +79,13 @@ func (s *Store) Refresh() (changed bool, err error) {
 	}
 	s.keys.Store(keys)
 	return true, nil
+}
+
+// Problem is why the key file, as Refresh saw it last, cannot be used; nil if it can.
+func (s *Store) Problem() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bad
 }
 
 // look is a version by stat alone: it takes the content for that of the last look.
@@ -126,11 +136,17 @@ const freshFor = 2500 * time.Millisecond
 func newKeySet(keys []Key) (*keySet, error) {
 	set := make(keySet, len(keys))
 	for _, k := range keys {
-		proof, err := deriveKeys(k.Secret)
-		if err != nil {
+		e := &entry{key: k}
+		var err error
+		if e.proof, err = deriveKeys(k.Secret); err != nil {
 			return nil, err
 		}
-		set[k.ID] = &entry{k, proof}
+		if k.Old != nil {
+			if e.old, err = deriveKeys(k.Old.Secret); err != nil {
+				return nil, err
+			}
+		}
+		set[k.ID] = e
 	}
 	return &set, nil
 }
@@ -145,6 +161,12 @@ func (s *Store) Keys() []Key {
 	slices.SortFunc(keys, func(a, b Key) int { return cmp.Compare(a.ID, b.ID) })
 	return keys
 }
+
+// Path is the key file.
+func (s *Store) Path() string { return s.path }
+
+// Where returns the place of a key of this store, as file:line.
+func (s *Store) Where(k Key) string { return fmt.Sprintf("%s:%d", s.path, k.Line) }
 
 // entry returns nil for an unknown ID.
 func (s *Store) entry(id string) *entry { return (*s.keys.Load())[id] }

@@ -74,10 +74,14 @@ func mustFail(t *testing.T, err error, secret string, parts ...string) {
 
 func fullKey(t testing.TB) Key {
 	return Key{ID: "alice", Secret: newTestSecret(t), RunAs: "deploy",
-		Argv:      [][]string{{"systemctl", "restart", "nginx"}, {"git-upload-pack", "*"}, {"echo", "", "<&>\u2028é"}},
+		Argv:    [][]string{{"systemctl", "restart", "nginx"}, {"git-upload-pack", "*"}, {"echo", "", "<&>\u2028é"}},
+		Charset: "gb18030", NoPty: true,
 		From:      []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::1/128")},
 		NotBefore: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(2027, 1, 1, 0, 0, 0, 5, time.UTC),
-		Created: time.Date(2025, 12, 31, 23, 0, 0, 0, time.UTC), Disabled: true}
+		Created: time.Date(2025, 12, 31, 23, 0, 0, 0, time.UTC), Address: "db1:8000", Disabled: true,
+		Limits:  []Limit{{"core", 0, 0}, {"cpu", 5, Unlimited}, {"nofile", 1024, 4096}, {"stack", Unlimited, Unlimited}},
+		Rotated: time.Date(2026, 1, 3, 0, 0, 0, 0, time.UTC),
+		Old:     &OldSecret{newTestSecret(t), time.Date(2026, 1, 10, 0, 0, 0, 0, time.UTC)}}
 }
 
 func TestStoreRoundTrip(t *testing.T) {
@@ -170,6 +174,13 @@ func TestBadKeyLines(t *testing.T) {
 		{`{"id":"b","secret":"<2>","argv":[["a","*","b"]]}`, `"*" in argv`, "put it last"},
 		{`{"id":"b","secret":"<2>","argv":[["a",["b"]]]}`, "argv is not a string", ""},
 		{`{"id":"b","secret":"<2>","argv":[["a"]}`, "not JSON", ""},
+		{`{"id":"b","secret":"<2>","charset":"utf-8"}`, "", ""},
+		{`{"id":"b","secret":"<2>","charset":""}`, "charset is none of the known names", "auto, raw, utf-8, gbk or gb18030"},
+		{`{"id":"b","secret":"<2>","charset":"GBK"}`, "charset is none of the known names", "auto, raw, utf-8, gbk or gb18030"},
+		{`{"id":"b","secret":"<2>","charset":"cp936"}`, "charset is none of the known names", "auto, raw, utf-8, gbk or gb18030"},
+		{`{"id":"b","secret":"<2>","charset":"<2>"}`, "charset is none of the known names", "auto, raw, utf-8, gbk or gb18030"},
+		{`{"id":"b","secret":"<2>","charset":936}`, "charset is not a string", "text"},
+		{`{"id":"b","secret":"<2>","charset":"gbk","charset":"raw"}`, `"charset" stands twice`, "remove one"},
 		{`{"id":"b","secret":"<2>","from":[]}`, "from is empty", "remove it"},
 		{`{"id":"b","secret":"<2>","from":["10.0.0.0/33"]}`, "not a network", "10.0.0.0/8"},
 		{`{"id":"b","secret":"<2>","from":["localhost"]}`, "not a network", "10.0.0.0/8"},
@@ -180,16 +191,41 @@ func TestBadKeyLines(t *testing.T) {
 		{`{"id":"b","secret":"<2>","not_after":"0001-01-01T00:00:00Z"}`, "not_after is not a time", ""},
 		{`{"id":"b","secret":"<2>","not_after":1}`, "not_after is not a string", ""},
 		{`{"id":"b","secret":"<2>","not_before":"2027-01-01T00:00:00Z","not_after":"2027-01-01T00:00:00Z"}`, "never valid", "dates"},
+		{`{"id":"b","secret":"<2>","old_secret":"<3>","old_until":"2027-01-01T00:00:00Z","rotated":"2026-01-01T00:00:00Z"}`, "", ""},
+		{`{"id":"b","secret":"<2>","old_secret":"<3>"}`, "one of old_secret and old_until only", "remove the one"},
+		{`{"id":"b","secret":"<2>","old_until":"2027-01-01T00:00:00Z"}`, "one of old_secret and old_until only", "remove the one"},
+		{`{"id":"b","secret":"<2>","old_secret":"<2>","old_until":"2027-01-01T00:00:00Z"}`, "same secret as its old one", "remove old_secret"},
+		{`{"id":"b","secret":"<2>","old_secret":"<1>","old_until":"2027-01-01T00:00:00Z"}`, "key b has the secret of key a in line 2", "rexecd key add"},
+		{`{"id":"b","secret":"<2>","old_secret":"YQ","old_until":"2027-01-01T00:00:00Z"}`, "32 bytes, not 1", "rexecd key add"},
+		{`{"id":"b","secret":"<2>","old_secret":"=","old_until":"2027-01-01T00:00:00Z"}`, "old_secret is not 43 characters", "rexecd key add"},
+		{`{"id":"b","secret":"<2>","rotated":"once"}`, "rotated is not a time", "2027-01-31T00:00:00Z"},
+		{`{"id":"b","secret":"<2>","address":"db1:8000"}`, "", ""},
+		{`{"id":"b","secret":"<2>","address":"DB1:8000"}`, "address is not host:port in plain form", "db1:8000"},
+		{`{"id":"b","secret":"<2>","address":""}`, "address is not host:port in plain form", "db1:8000"},
+		{`{"id":"b","secret":"<2>","limits":{"nofile":1024,"core":"0","as":"1:unlimited","cpu":"unlimited"}}`, "", ""},
+		{`{"id":"b","secret":"<2>","limits":{}}`, "limits is empty", "remove it"},
+		{`{"id":"b","secret":"<2>","limits":["nofile"]}`, "{ is missing", ""},
+		{`{"id":"b","secret":"<2>","limits":{"files":1}}`, "files in limits: no such limit (known: as, core,", `{"nofile":"1024:4096"}`},
+		{`{"id":"b","secret":"<2>","limits":{"<2>":1}}`, "... in limits: no such limit", ""},
+		{`{"id":"b","secret":"<2>","limits":{"nofile":"<2>"}}`, "nofile in limits: want a number", ""},
+		{`{"id":"b","secret":"<2>","limits":{"nofile":-1}}`, "nofile in limits: want a number", ""},
+		{`{"id":"b","secret":"<2>","limits":{"nofile":1e3}}`, "nofile in limits: want a number", ""},
+		{`{"id":"b","secret":"<2>","limits":{"nofile":true}}`, "nofile in limits: want a number", ""},
+		{`{"id":"b","secret":"<2>","limits":{"nofile":null}}`, "nofile in limits: want a number", ""},
+		{`{"id":"b","secret":"<2>","limits":{"nofile":[1]}}`, "nofile in limits: want a number", ""},
+		{`{"id":"b","secret":"<2>","limits":{"nofile":"2:1"}}`, "nofile in limits: the soft limit is above the hard limit", ""},
+		{`{"id":"b","secret":"<2>","limits":{"nofile":1,"nofile":1}}`, "nofile in limits: stands twice", ""},
+		{`{"id":"b","secret":"<2>","limits":{"nofile":18446744073709551615}}`, "nofile in limits: want a number", ""},
 		{`{"id":"b","secret":"<2>","disabled":"no"}`, "neither true nor false", "true or false"},
 		{`{"id":"a","secret":"<2>"}`, "key ID a is that of line 2", "remove one"},
 		{`{"id":"b","secret":"<1>"}`, "key b has the secret of key a in line 2", "rexecd key add"},
 		{"{\"id\":\"b\",\"secret\":\"<2>\",\"command\":\"\xff\"}", "not UTF-8", "restore"},
 	}
-	first, second := newTestSecret(t).base64(), newTestSecret(t).base64()
+	first, second, third := newTestSecret(t).base64(), newTestSecret(t).base64(), newTestSecret(t).base64()
 	dir := stateDir(t)
 	for i, tt := range tests {
 		path := filepath.Join(dir, fmt.Sprint("keys", i))
-		line := strings.NewReplacer("<1>", first, "<2>", second).Replace(tt.line)
+		line := strings.NewReplacer("<1>", first, "<2>", second, "<3>", third).Replace(tt.line)
 		write(t, path, "# comment\n"+fmt.Sprintf(`{"id":"a","secret":%q}`, first)+"\n"+line)
 		_, err := OpenStore(path)
 		if tt.want == "" {
@@ -209,7 +245,7 @@ func TestBadKeyLines(t *testing.T) {
 	}
 }
 
-// TestBadKeyFiles is row B38 for every file that holds a secret.
+// TestBadKeyFiles goes through every file that holds a secret.
 func TestBadKeyFiles(t *testing.T) {
 	secret := newTestSecret(t)
 	client := Token{"h:1", ClientKey{ServerID{1}, "alice", secret}}
@@ -317,6 +353,8 @@ func TestAddKeyRefuses(t *testing.T) {
 		"wide prefix":   {Key{ID: "bob", Secret: other, From: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/8")}}, "from"},
 		"never valid":   {Key{ID: "bob", Secret: other, NotAfter: time.Date(1969, 1, 1, 0, 0, 0, 0, time.UTC)}, "not_after"},
 		"too large":     {Key{ID: "bob", Secret: other, Command: strings.Repeat("x", storeLimit)}, "is larger than"},
+		"bad charset":   {Key{ID: "bob", Secret: other, Charset: "big5"}, "charset is none of the known names"},
+		"bad limit":     {Key{ID: "bob", Secret: other, Limits: []Limit{{"nofile", 2, 1}}}, "nofile in limits"},
 		"bad run_as":    {Key{ID: "bob", Secret: other, RunAs: "-1"}, "run_as"},
 		"empty pattern": {Key{ID: "bob", Secret: other, Argv: [][]string{{}}}, "argv"},
 	}

@@ -37,7 +37,7 @@ func TestTokenVector(t *testing.T) {
 	}
 }
 
-// TestDamagedToken is row B39.
+// TestDamagedToken damages a token in every way that copying does.
 func TestDamagedToken(t *testing.T) {
 	token := newTestToken(t)
 	text := token.Encode()
@@ -150,7 +150,7 @@ func TestEncodePanics(t *testing.T) {
 	}
 }
 
-// TestCanonicalAddress is row B40.
+// TestCanonicalAddress: what is an address, and what must not pass for one.
 func TestCanonicalAddress(t *testing.T) {
 	label := strings.Repeat("a", 61) + "."
 	tests := []struct {

@@ -67,7 +67,7 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-// TestParseSecret is row H7.
+// TestParseSecret: what is no random key is refused, with the reason.
 func TestParseSecret(t *testing.T) {
 	random := newTestSecret(t).bytes()
 	tests := []struct {
@@ -146,7 +146,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	}
 	type hidden struct{ s Secret }
 	holders := []any{secret, &secret, key, &key, client, Token{"h:1", client}, proof, hidden{secret}, &hidden{secret},
-		&Grant{secret: secret}, entry{key, keys}, newTestVerifier(t, ServerID{1}, nil, key), []Secret{secret}}
+		&Grant{secret: secret}, entry{key, keys, keys}, OldSecret{Secret: secret}, &Key{Old: &OldSecret{Secret: secret}}, newTestVerifier(t, ServerID{1}, nil, key), []Secret{secret}}
 	leaks := func(out string, b []byte) bool {
 		return strings.Contains(out, string(b[:8])) ||
 			strings.Contains(strings.ToLower(out), hex.EncodeToString(b[:8])) ||
