@@ -161,7 +161,10 @@ func (d *database) usable(e *passwdEntry) error {
 	}
 	hash := e.password
 	if hash == "x" {
-		s, ok := d.shadow(e.name)
+		s, ok, err := d.shadow(e.name)
+		if err != nil {
+			return &AccountError{Name: e.name, Reason: "looking it up: " + err.Error(), Err: err}
+		}
 		if !ok {
 			return nil
 		}

@@ -126,7 +126,7 @@ func TestLookup(t *testing.T) {
 	}
 }
 
-// E4, B21: who is refused, and never becomes anybody else.
+// Who is refused, and never becomes anybody else.
 func TestLookupRefused(t *testing.T) {
 	const invalid = "not a valid account name"
 	tests := []struct{ name, reason string }{
@@ -233,7 +233,20 @@ func TestGetentAbsent(t *testing.T) {
 	}
 }
 
-// E4: a name service that hangs is given up, with all of its processes.
+// TestShadowCannotBeRead: what keeps the file of locks from being read makes no account usable.
+func TestShadowCannotBeRead(t *testing.T) {
+	d := testDatabase(t, "", "")
+	if _, err := d.lookup(t.Context(), "alice"); err != nil {
+		t.Fatal(err)
+	}
+	d.shadowFile = t.TempDir() // reading a directory is an error to root, too
+	_, err := d.lookup(t.Context(), "alice")
+	if err == nil || !strings.Contains(err.Error(), "is a directory") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A name service that hangs is given up, with all of its processes.
 func TestGetentHangs(t *testing.T) {
 	pidFile := filepath.Join(t.TempDir(), "pid")
 	d := testDatabase(t, "", "sleep 60 & echo $! >"+pidFile+"; wait")

@@ -3,6 +3,8 @@
 package exec
 
 import (
+	"errors"
+	"io/fs"
 	"strconv"
 	"strings"
 	"time"
@@ -17,10 +19,12 @@ type database struct {
 	files                                           fileCache
 }
 
+const groupFile = "/etc/group" // group(5)
+
 func systemDatabase() *database {
 	return &database{
 		passwdFile:   "/etc/passwd",
-		groupFile:    "/etc/group",
+		groupFile:    groupFile,
 		shadowFile:   "/etc/shadow",
 		nsswitchFile: "/etc/nsswitch.conf",
 		getent:       []string{"/usr/bin/getent", "/bin/getent"},
@@ -123,16 +127,20 @@ type shadowEntry struct {
 }
 
 // shadow returns the entry of the account; not ok when there is none, or the
-// file is not for us to read.
-func (d *database) shadow(name string) (e shadowEntry, ok bool) {
-	_ = d.files.eachLine(d.shadowFile, func(line string) bool {
+// file is not for us to read. Any other error is one, lest a locked account
+// be taken for a usable one.
+func (d *database) shadow(name string) (e shadowEntry, ok bool, err error) {
+	err = d.files.eachLine(d.shadowFile, func(line string) bool {
 		f := strings.Split(line, ":")
 		if len(f) >= 8 && f[0] == name {
 			e, ok = shadowEntry{password: f[1], expires: f[7]}, true
 		}
 		return !ok
 	})
-	return e, ok
+	if errors.Is(err, fs.ErrPermission) {
+		err = nil
+	}
+	return e, ok, err
 }
 
 func (e shadowEntry) expired(now time.Time) bool {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,6 +24,7 @@ type Launcher struct {
 	root     bool // whether accounts other than our own can be assumed
 	uid      uint32
 	signals  *resetSignals
+	cgroups  *Cgroups // nil: commands get none
 	requests chan *request
 	quit     chan struct{}
 	closing  sync.Once
@@ -60,6 +62,10 @@ func NewLauncher() (*Launcher, error) {
 	return l, nil
 }
 
+// UseCgroups has every command start inside a cgroup of its own. It must be called
+// before the first start, and c be closed after the Launcher.
+func (l *Launcher) UseCgroups(c *Cgroups) { l.cgroups = c }
+
 // Close ends the Launcher's thread and returns when it has ended. It does not
 // end processes, and does not wait for them: they stay usable until their own
 // end. Further starts fail.
@@ -90,21 +96,62 @@ func (l *Launcher) Start(spec *Spec) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	io, err := openStdio(spec.Stdin, cred)
+	io, err := l.openStreams(spec, cred)
 	if err != nil {
-		return nil, fmt.Errorf("opening pipes: %w", err)
+		return nil, err
 	}
 	defer io.closeChild()
-	r := &request{spec: spec, cred: cred, files: io.child, done: make(chan struct{})}
-	if err := l.send(r); err != nil {
+	if io.terminal != nil {
+		spec = spec.onTerminal(io.terminal.name)
+	}
+	r := &request{spec: spec, cred: cred, files: io.child, cgroupFD: -1, done: make(chan struct{})}
+	if err := l.serve(r); err != nil {
 		io.closeParent()
 		return nil, err
 	}
-	if r.err != nil {
-		io.closeParent()
-		return nil, r.err
-	}
 	return newProcess(r, io), nil
+}
+
+// openStreams opens pipes, or the terminal.
+func (l *Launcher) openStreams(spec *Spec, cred *syscall.Credential) (*stdio, error) {
+	if spec.Terminal == nil {
+		io, err := openStdio(spec.Stdin, cred)
+		if err != nil {
+			return nil, fmt.Errorf("opening pipes: %w", err)
+		}
+		return io, nil
+	}
+	io := new(stdio)
+	if err := io.openTerminal(spec, cred, groupFile); err != nil {
+		io.closeParent()
+		if errors.Is(err, unix.ENOSPC) {
+			return nil, refuse(err, "cannot open a terminal: all that the server can have are in use, see its kernel.pty.max")
+		}
+		return nil, refuse(err, "cannot open a terminal: %v", err)
+	}
+	return io, nil
+}
+
+// serve runs r inside a cgroup, if there are any.
+func (l *Launcher) serve(r *request) error {
+	if l.cgroups == nil && (r.spec.MaxProcesses > 0 || r.spec.MaxMemory > 0) {
+		return refuse(nil, "cannot set limits: commands have no cgroups here")
+	}
+	if l.cgroups != nil {
+		var err error
+		if r.cgroup, r.cgroupFD, err = l.cgroups.create(r.spec); err != nil {
+			return refuse(err, "cannot start a process as %s: %v", r.spec.Account.Name, err)
+		}
+		defer unix.Close(r.cgroupFD)
+	}
+	err := l.send(r)
+	if err == nil {
+		err = r.err
+	}
+	if err != nil && r.cgroup != nil {
+		l.cgroups.remove(r.cgroup)
+	}
+	return err
 }
 
 // send has r served by the thread.

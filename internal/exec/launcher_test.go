@@ -35,7 +35,7 @@ func statusOf(text string) map[string]string {
 	return fields
 }
 
-// E5: nothing of the daemon's rights is left over.
+// Nothing of the daemon's rights is left over.
 func TestAccountOfCommand(t *testing.T) {
 	needRoot(t)
 	l := newLauncher(t)
@@ -190,7 +190,7 @@ func TestInheritedMask(t *testing.T) {
 	}
 }
 
-// E7: the command has descriptors 0 to 2 and the environment of the request.
+// The command has descriptors 0 to 2 and the environment of the request.
 func TestNothingLeaks(t *testing.T) {
 	if out := daemon(t, "DAEMON", "/bin/ls", "/proc/self/fd"); out != "0\n1\n2\n3\n" { // 3 is ls reading
 		t.Errorf("descriptors: %q", out)
@@ -404,6 +404,39 @@ func TestLimitsUnchanged(t *testing.T) {
 	}
 }
 
+// A score that the kernel would not let the daemon set is no reason to refuse each command, unless it protects.
+func TestScoreBelowOwn(t *testing.T) {
+	if os.Getenv("REXEC_TEST_SCORE") == "" {
+		cmd := osexec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestScoreBelowOwn$", "-test.v")
+		cmd.Env = append(os.Environ(), "REXEC_TEST_SCORE=1") // a process of its own: raised is raised
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("500"), 0); err != nil {
+		t.Fatal(err)
+	}
+	l := newLauncher(t)
+	for _, wanted := range []int{-1, 0, 400, 500, 600} {
+		spec := shell(t, "cat /proc/self/oom_score_adj")
+		spec.OOMScoreAdj = &wanted
+		want := wanted
+		if !mayLowerScore() {
+			if wanted < 0 {
+				if e := refusal(t, l, spec); !strings.Contains(e.Reason, "OOM score") {
+					t.Errorf("%d: %q", wanted, e.Reason)
+				}
+				continue
+			}
+			want = max(wanted, 500)
+		}
+		if out, errs, _ := output(t, l, spec); out != fmt.Sprintln(want) {
+			t.Errorf("%d: %q, want %d; %s", wanted, out, want, errs)
+		}
+	}
+}
+
 func TestSelf(t *testing.T) {
 	a := self(t)
 	if a.UID != uint32(os.Geteuid()) || a.Name == "" || a.Home == "" || a.Shell == "" {
@@ -414,47 +447,63 @@ func TestSelf(t *testing.T) {
 	}
 }
 
-// BenchmarkStart compares Start and Wait with os/exec's Run. The two take
-// turns, so that what else the machine does falls on both.
+// turn is one of the things that a benchmark compares.
+type turn struct {
+	unit  string
+	run   func()
+	times []time.Duration
+}
+
+func (c *turn) median() float64 {
+	slices.Sort(c.times)
+	return float64(c.times[len(c.times)/2].Microseconds())
+}
+
+// takeTurns measures all of them in turn, so that what else the machine does falls
+// on each.
+func takeTurns(b *testing.B, turns ...*turn) {
+	for b.Loop() {
+		for _, c := range turns {
+			began := time.Now()
+			c.run()
+			c.times = append(c.times, time.Since(began))
+		}
+	}
+	for _, c := range turns {
+		b.ReportMetric(c.median(), c.unit)
+	}
+}
+
+func runOnce(b *testing.B, l *Launcher, spec *Spec) {
+	p, err := l.Start(spec)
+	if err != nil {
+		b.Fatal(err)
+	}
+	p.Wait()
+	p.Stdout.Close()
+	p.Stderr.Close()
+}
+
+// BenchmarkStart compares Start and Wait with os/exec's Run.
 func BenchmarkStart(b *testing.B) {
 	l := newLauncher(b)
 	fast, limited := shell(b, "true"), shell(b, "true")
 	limited.Limits = []Limit{{unix.RLIMIT_NOFILE, 1024, 4096}}
-	ours := func(spec *Spec) {
-		p, err := l.Start(spec)
-		if err != nil {
+	ours := &turn{unit: "exec-us", run: func() { runOnce(b, l, fast) }}
+	theirs := &turn{unit: "os-exec-us", run: func() {
+		if err := osexec.Command("/bin/sh", "-c", "true").Run(); err != nil {
 			b.Fatal(err)
 		}
-		p.Wait()
-		p.Stdout.Close()
-		p.Stderr.Close()
-	}
-	runs := []struct {
-		unit  string
-		run   func()
-		times []time.Duration
-	}{
-		{"exec-us", func() { ours(fast) }, nil},
-		{"limits-us", func() { ours(limited) }, nil},
-		{"os-exec-us", func() {
-			if err := osexec.Command("/bin/sh", "-c", "true").Run(); err != nil {
-				b.Fatal(err)
-			}
-		}, nil},
-	}
-	for b.Loop() {
-		for i := range runs {
-			began := time.Now()
-			runs[i].run()
-			runs[i].times = append(runs[i].times, time.Since(began))
-		}
-	}
-	median := func(i int) float64 {
-		slices.Sort(runs[i].times)
-		return float64(runs[i].times[len(runs[i].times)/2].Microseconds())
-	}
-	for i, r := range runs {
-		b.ReportMetric(median(i), r.unit)
-	}
-	b.ReportMetric(median(0)/median(2), "ratio")
+	}}
+	takeTurns(b, ours, &turn{unit: "limits-us", run: func() { runOnce(b, l, limited) }}, theirs)
+	b.ReportMetric(ours.median()/theirs.median(), "ratio")
+}
+
+// BenchmarkStartInCgroup compares Start and Wait with and without a cgroup.
+func BenchmarkStartInCgroup(b *testing.B) {
+	plain, grouped, spec := newLauncher(b), cgroupLauncher(b), shell(b, "true")
+	without := &turn{unit: "without-us", run: func() { runOnce(b, plain, spec) }}
+	with := &turn{unit: "with-us", run: func() { runOnce(b, grouped, spec) }}
+	takeTurns(b, without, with)
+	b.ReportMetric(with.median()/without.median(), "ratio")
 }

@@ -47,26 +47,39 @@ func (s *Spec) changes() (c changes, err error) {
 	if err != nil {
 		return c, refuse(err, "cannot set limits: %v", err)
 	}
-	if own != strconv.Itoa(*s.OOMScoreAdj) {
-		c.score = s.OOMScoreAdj
+	if own == *s.OOMScoreAdj || asRipe(own, *s.OOMScoreAdj) && !mayLowerScore() {
+		return c, nil
 	}
+	c.score = s.OOMScoreAdj
 	return c, nil
+}
+
+// asRipe tells whether a command with the daemon's score is at least as readily ended as was wanted, by a
+// wish that is no more than not to be ended first. A negative score asks for protection, and is kept or refused.
+func asRipe(own, wanted int) bool { return wanted >= 0 && own > wanted }
+
+// mayLowerScore tells whether the kernel lets this process lower a score (proc_pid_oom_score_adj(5)). It does
+// not let a user's daemon, to which systemd gives 200, nor one in most containers.
+func mayLowerScore() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	return unix.Capget(&header, &sets[0]) == nil && sets[0].Effective&(1<<unix.CAP_SYS_RESOURCE) != 0
 }
 
 // ownScore reads the daemon's score without [os.ReadFile], which would enter the
 // file into the runtime's poller and take it out again for every command.
-func ownScore() (string, error) {
+func ownScore() (int, error) {
 	fd, err := unix.Open("/proc/self/oom_score_adj", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return "", err
+		return 0, err
 	}
 	defer unix.Close(fd)
 	var text [16]byte
 	n, err := unix.Read(fd, text[:])
 	if err != nil {
-		return "", err
+		return 0, err
 	}
-	return string(bytes.TrimSpace(text[:n])), nil
+	return strconv.Atoi(string(bytes.TrimSpace(text[:n])))
 }
 
 // apply sets the limits of a child that was started with PTRACE_TRACEME, so

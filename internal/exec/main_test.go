@@ -26,6 +26,8 @@ func TestMain(m *testing.M) {
 	case "":
 	case "daemon":
 		os.Exit(daemonMain())
+	case "leaf":
+		os.Exit(leafMain())
 	default:
 		os.Exit(2)
 	}
@@ -127,6 +129,9 @@ func newLauncher(t testing.TB) *Launcher {
 	l, err := NewLauncher()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if os.Getenv(withCgroups) != "" {
+		l.UseCgroups(openCgroups(t))
 	}
 	t.Cleanup(l.Close)
 	return l

@@ -23,10 +23,16 @@ type Process struct {
 	// Stdin, Stdout and Stderr are our ends of the pipes, non-blocking, with
 	// deadlines. They belong to the caller, who closes them. Stdin is nil
 	// when it was not asked for.
+	//
+	// On a terminal Stdout is our side of it, Stdin another file of the same,
+	// and Stderr is nil. Once the command has ended and what it wrote is read,
+	// reading fails with EIO. When both are closed the terminal hangs up.
 	Stdin, Stdout, Stderr *os.File
 
-	tree *tree
-	done chan struct{} // closed when status is set
+	tree     *tree
+	cgroup   *cgroup       // nil: none
+	terminal *terminal     // nil: pipes
+	done     chan struct{} // closed when status is set
 
 	// mu is held while PID is signalled and while it is given back to the
 	// kernel, so that no signal reaches a later process with the number.
@@ -42,12 +48,23 @@ type Status struct {
 	Signal     syscall.Signal // the signal that ended it; 0 means that it exited
 	CoreDumped bool
 
-	UserTime   time.Duration // CPU time of the command and of those children that it waited for
-	SystemTime time.Duration
+	// UserTime and SystemTime are the CPU time of all processes of the command,
+	// until its main process ended. Without a cgroup they are that of the main
+	// process and of those children that were waited for.
+	UserTime, SystemTime time.Duration
 
-	// MaxRSS is the peak of resident memory in bytes. The kernel counts the
-	// moment between fork and exec, so it is never below the daemon's own.
+	// MaxRSS is the most memory in bytes that all of its processes together had,
+	// with the files that the kernel cached for them (memory.peak, Linux 5.19). Without a
+	// memory controller it is the peak of resident memory of one process, in
+	// which the kernel counts the moment between fork and exec, so it is never
+	// below the daemon's own.
 	MaxRSS int64
+
+	// OOMKills is how many of its processes the kernel has ended for lack of
+	// memory, and OOMLimit whether the command's own limit was reached. Without a
+	// memory controller both are zero.
+	OOMKills uint64
+	OOMLimit bool
 
 	Ended time.Time
 }
@@ -60,8 +77,11 @@ func newProcess(r *request, io *stdio) *Process {
 		Stdout:  io.parent[1],
 		Stderr:  io.parent[2],
 		tree:    newTree(r.pid, r.ticks, r.spec.Marker),
+		cgroup:  r.cgroup,
 		done:    make(chan struct{}),
 	}
+	p.terminal = io.terminal
+	p.tree.cgroup = r.cgroup
 	// Nobody waits for this goroutine but Wait: it lives exactly as long as
 	// the command, which no one can promise to end.
 	go p.watch(r.pidfd)
@@ -81,7 +101,7 @@ func (p *Process) Wait() Status {
 // watch collects the end of the main process. With a pidfd it waits in the
 // runtime's poller and costs a goroutine; without, it costs a thread.
 func (p *Process) watch(pidfd int) {
-	defer close(p.done)
+	defer p.leave()
 	if pidfd >= 0 && p.awaitPidfd(pidfd) {
 		return
 	}
@@ -91,6 +111,15 @@ func (p *Process) watch(pidfd int) {
 		if err != unix.EINTR && (p.reap() || err != nil) {
 			return
 		}
+	}
+}
+
+// leave tells of the end, and has the cgroup removed after that.
+func (p *Process) leave() {
+	p.terminal.close()
+	close(p.done)
+	if p.cgroup != nil {
+		p.cgroup.all.remove(p.cgroup)
 	}
 }
 
@@ -125,6 +154,7 @@ func (p *Process) reap() bool {
 		p.status = Status{Signal: unix.SIGKILL, Ended: time.Now()}
 	default:
 		p.status = newStatus(ws, &usage)
+		p.cgroup.addUsage(&p.status)
 	}
 	p.tree.leaderGone(bootTicks())
 	p.reaped = true

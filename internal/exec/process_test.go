@@ -99,7 +99,7 @@ func TestCommandEndsBlock(t *testing.T) {
 	}
 }
 
-// E10: a grandchild that holds the pipe does not delay the outcome.
+// A grandchild that holds the pipe does not delay the outcome.
 func TestWaitWithGrandchildOnPipe(t *testing.T) {
 	l := newLauncher(t)
 	p := start(t, l, shell(t, "sleep 60 & echo hi"))

@@ -5,6 +5,7 @@ package exec
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,12 +21,23 @@ type Spec struct {
 	Env     []string // the complete environment, NAME=value; nothing is inherited
 	Dir     string   // absolute working directory; "" means "/"
 	Stdin   bool     // whether there is a pipe to the standard input; if not, it is /dev/null
-	Umask   int      // file mode creation mask, 0 to 0777
-	Limits  []Limit  // resource limits to set; those that are not named are inherited
+	// Terminal is the terminal to run on: all three streams, and the controlling one; nil: pipes. Without
+	// Stdin its input has ended from the start.
+	Terminal *Terminal
+	Umask    int     // file mode creation mask, 0 to 0777
+	Limits   []Limit // resource limits to set; those that are not named are inherited
 
 	// OOMScoreAdj is the out-of-memory score adjustment, -1000 to 1000; nil
-	// leaves what the daemon has (proc_pid_oom_score_adj(5)).
+	// leaves what the daemon has (proc_pid_oom_score_adj(5)). So does one that
+	// is not negative and lower than the daemon's if it may not lower it.
 	OOMScoreAdj *int
+
+	// MaxProcesses is how many processes and threads the command may have at once,
+	// MaxMemory how many bytes of memory, swap not counted; 0 leaves it to what
+	// holds for the daemon. They need a [Launcher] with [Cgroups] that have the
+	// controller: without, the command is refused.
+	MaxProcesses int
+	MaxMemory    uint64
 
 	// Marker is one entry of Env that no other command has. Processes that
 	// left the session are recognised by it. "" means there is none.
@@ -145,6 +157,16 @@ func (s *Spec) argv() []string {
 		return s.Argv
 	}
 	return append([]string{s.Arg0}, s.Argv[1:]...)
+}
+
+// onTerminal is the same with the terminal's name in the environment.
+func (s *Spec) onTerminal(name string) *Spec {
+	on := *s
+	on.Env = slices.Clone(s.Env)
+	for _, variable := range s.Terminal.Variables {
+		on.Env = append(on.Env, variable+"="+name)
+	}
+	return &on
 }
 
 // path is the value of PATH, or what glibc's execvp(3) takes in its place.

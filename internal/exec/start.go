@@ -16,10 +16,12 @@ import (
 
 // request is one start on its way through a thread of the [Launcher].
 type request struct {
-	spec  *Spec
-	cred  *syscall.Credential // nil: keep the daemon's own account
-	files [3]int
-	done  chan struct{} // closed by the launcher's thread when the fields below are set
+	spec     *Spec
+	cred     *syscall.Credential // nil: keep the daemon's own account
+	files    [3]int
+	cgroup   *cgroup       // nil: none
+	cgroupFD int           // it, open; valid if there is one
+	done     chan struct{} // closed by the launcher's thread when the fields below are set
 
 	pid     int
 	pidfd   int // -1 when the kernel has none
@@ -143,11 +145,16 @@ func (r *request) fork(file string) error {
 }
 
 func (r *request) attr(dir string) *syscall.ProcAttr {
+	sys := &syscall.SysProcAttr{Setsid: true, Credential: r.cred}
+	sys.Setctty = r.spec.Terminal != nil // Ctty is 0: the command's stdin
+	if r.cgroup != nil {
+		sys.UseCgroupFD, sys.CgroupFD = true, r.cgroupFD // CLONE_INTO_CGROUP of clone3(2)
+	}
 	return &syscall.ProcAttr{
 		Dir:   dir,
 		Env:   r.spec.Env,
 		Files: []uintptr{uintptr(r.files[0]), uintptr(r.files[1]), uintptr(r.files[2])},
-		Sys:   &syscall.SysProcAttr{Setsid: true, Credential: r.cred},
+		Sys:   sys,
 	}
 }
 

@@ -31,7 +31,7 @@ func refusal(t *testing.T, l *Launcher, spec *Spec) *StartError {
 	return refused
 }
 
-// B17, B18 and what else can be seen without a fork.
+// What can be refused without a fork.
 func TestInvalidRequests(t *testing.T) {
 	l := newLauncher(t)
 	tests := []struct {
@@ -90,7 +90,7 @@ func openDir(t *testing.T) string {
 	return dir
 }
 
-// B19: with a path.
+// With a path.
 func TestCannotExecute(t *testing.T) {
 	l := newLauncher(t)
 	busy := write(t, "busy", "", 0o755)
@@ -136,7 +136,7 @@ func TestCannotExecute(t *testing.T) {
 	}
 }
 
-// B19: through PATH, like execvp(3).
+// Through PATH, like execvp(3).
 func TestSearch(t *testing.T) {
 	l := newLauncher(t)
 	denied := write(t, "cmd", "#!/bin/sh\nexit 1\n", 0o644)
@@ -229,7 +229,6 @@ func TestSearchIsNoOracle(t *testing.T) {
 	}
 }
 
-// B20
 func TestCannotEnter(t *testing.T) {
 	l := newLauncher(t)
 	base := openDir(t)
@@ -292,7 +291,7 @@ func TestDir(t *testing.T) {
 	}
 }
 
-// B17: the list is too long, or nearly so.
+// The list is too long, or nearly so.
 func TestArgumentListTooLong(t *testing.T) {
 	l := newLauncher(t)
 	for name, extra := range map[string][]string{
@@ -315,7 +314,7 @@ func TestArgumentListTooLong(t *testing.T) {
 	}
 }
 
-// B21, the half that is decided at the start.
+// Accounts: the half that is decided at the start.
 func TestAccountRefused(t *testing.T) {
 	l := newLauncher(t)
 	for name, a := range map[string]Account{

@@ -11,27 +11,25 @@ import (
 
 // stdio holds both ends of a command's standard streams.
 type stdio struct {
-	child  [3]int      // blocking, for descriptors 0 to 2; -1 when not open
-	parent [3]*os.File // non-blocking and known to the runtime's poller; parent[0] may be nil
+	child    [3]int      // blocking, for descriptors 0 to 2; -1 when not open
+	parent   [3]*os.File // non-blocking and known to the runtime's poller; parent[0] may be nil
+	terminal *terminal   // all of child is its; parent[2] is nil then
 }
 
 // openStdio opens the streams. The pipes are given to the command's account,
 // so that it can open /dev/stdout and /dev/stderr by name.
-func openStdio(stdin bool, cred *syscall.Credential) (s *stdio, err error) {
-	s = &stdio{child: [3]int{-1, -1, -1}}
-	defer func() {
-		if err != nil {
-			s.closeChild()
-			s.closeParent()
-		}
-	}()
+func openStdio(stdin bool, cred *syscall.Credential) (*stdio, error) {
+	s := &stdio{child: [3]int{-1, -1, -1}}
 	for i := range s.child {
+		var err error
 		if i == 0 && !stdin {
 			s.child[0], err = unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		} else {
 			err = s.openPipe(i, cred)
 		}
 		if err != nil {
+			s.closeChild()
+			s.closeParent()
 			return nil, err
 		}
 	}
@@ -62,7 +60,11 @@ func (s *stdio) openPipe(i int, cred *syscall.Credential) error {
 	return nil
 }
 
+// closeChild closes what only the command needs.
 func (s *stdio) closeChild() {
+	if s.terminal != nil {
+		return
+	}
 	for i, fd := range s.child {
 		if fd >= 0 {
 			unix.Close(fd)
@@ -72,6 +74,7 @@ func (s *stdio) closeChild() {
 }
 
 func (s *stdio) closeParent() {
+	s.terminal.close()
 	for _, f := range s.parent {
 		if f != nil {
 			f.Close()

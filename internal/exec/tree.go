@@ -18,6 +18,7 @@ import (
 
 // tree finds the processes of one command by reading /proc. A member is
 //
+//   - whoever is in the command's cgroup, if it has one,
 //   - the main process, and whoever is in its session,
 //   - a descendant of a member,
 //   - whoever has the marker in the environment it was started with,
@@ -25,7 +26,10 @@ import (
 //
 // It cannot find a process that did all of these before any walk saw it: left
 // the session, lost its parent and dropped the marker from its environment.
+// With a cgroup it must also have left that, which takes the rights of root or
+// of the daemon's account; programs that open a session for a user do it.
 type tree struct {
+	cgroup *cgroup // nil: none
 	leader int
 	since  uint64 // ticks: no member is older
 	marker []byte // "" matches nothing
@@ -65,7 +69,8 @@ func (t *tree) leaderGone(ticks uint64) {
 	t.until = ticks
 }
 
-// members returns the living members, zombies excluded.
+// members returns the living members, zombies excluded. An error means that it
+// is not known who they are: without a file to be had, nobody would be found.
 func (t *tree) members() ([]proc, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -73,9 +78,18 @@ func (t *tree) members() ([]proc, error) {
 	if err != nil {
 		return nil, err
 	}
+	// After the listing, so that a number which was given to another process
+	// in between comes with a start time that is not that process's.
+	inside := t.cgroup.pids()
 	member := make(map[int]uint64)
 	for _, p := range all {
-		if t.isKnown(p) || t.inSession(p) || t.isMarked(p) {
+		mine := inside[p.pid] || t.isKnown(p) || t.inSession(p)
+		if !mine {
+			if mine, err = t.isMarked(p); err != nil {
+				return nil, err
+			}
+		}
+		if mine {
 			member[p.pid] = p.start
 		}
 	}
@@ -114,7 +128,11 @@ func (t *tree) candidates() ([]proc, error) {
 		if err != nil || pid == 1 || pid == os.Getpid() {
 			continue
 		}
-		if p, err := readProc(pid); err == nil && p.start >= t.since {
+		p, err := readProc(pid)
+		if outOfFiles(err) {
+			return nil, err
+		}
+		if err == nil && p.start >= t.since {
 			all = append(all, p)
 		}
 	}
@@ -132,20 +150,25 @@ func (t *tree) inSession(p proc) bool {
 	return p.session == t.leader && (t.until == 0 || p.start <= t.until)
 }
 
-func (t *tree) isMarked(p proc) bool {
+func (t *tree) isMarked(p proc) (bool, error) {
 	if len(t.marker) == 0 || p.gone() {
-		return false
+		return false, nil
 	}
 	env, err := os.ReadFile(procFile(p.pid, "environ"))
-	if err != nil {
-		return false
+	if outOfFiles(err) {
+		return false, err
 	}
 	for entry := range bytes.SplitSeq(env, []byte{0}) {
 		if bytes.Equal(entry, t.marker) {
-			return true
+			return true, nil
 		}
 	}
-	return false
+	return false, nil
+}
+
+// outOfFiles tells an error that says nothing of the file that was to be opened.
+func outOfFiles(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
 }
 
 // signal sends sig to the members that match.

@@ -37,7 +37,7 @@ func checkGone(t *testing.T, pids []int) {
 	}
 }
 
-// E9: nothing escapes: a new session, a double fork, ignored signals,
+// Nothing escapes: a new session, a double fork, ignored signals,
 // background children, stopped processes.
 func TestStopKillsTree(t *testing.T) {
 	const forever = "while :; do sleep 60; done"
@@ -151,8 +151,11 @@ func TestStopConcurrent(t *testing.T) {
 	}
 }
 
-// Killing at any moment of the start leaves nothing behind.
+// Killing at any moment of the start leaves nothing behind. What is left is
+// searched for by the marker alone: 0 would be the session of every process
+// whose session began outside this PID namespace (pid_namespaces(7)).
 func TestStopRightAfterStart(t *testing.T) {
+	const noSession = -1
 	l := newLauncher(t)
 	for i := range 30 {
 		p := start(t, l, shell(t, "sleep 60 & setsid sleep 60 & wait"))
@@ -162,7 +165,7 @@ func TestStopRightAfterStart(t *testing.T) {
 			t.Errorf("survivors: %v", left)
 		}
 		marker := p.tree.marker
-		probe := newTree(0, p.tree.since, string(marker))
+		probe := newTree(noSession, p.tree.since, string(marker))
 		if left, err := probe.members(); err != nil || len(left) != 0 {
 			t.Errorf("left: %+v, %v", left, err)
 		}
@@ -180,6 +183,41 @@ func TestStopForking(t *testing.T) {
 	if left, err := p.tree.members(); err != nil || len(left) != 0 {
 		t.Errorf("left: %+v, %v", left, err)
 	}
+}
+
+// TestStopWithoutFiles: as long as no file can be opened nobody is found, which does not mean that nobody is
+// there.
+func TestStopWithoutFiles(t *testing.T) {
+	l := newLauncher(t)
+	p := start(t, l, shell(t, "setsid sleep 1000 <&- >&- 2>&- & echo $!; wait"))
+	child := readPIDs(t, p, 1)[0]
+	eventually(t, "the child has left the session", func() bool {
+		c, err := readProc(child)
+		return err == nil && c.session == child
+	})
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: limit.Max}); err != nil {
+		t.Fatal(err)
+	}
+	stopped := make(chan []int, 1)
+	go func() { stopped <- p.Stop(0) }()
+	p.Wait() // it is in the process group, for which no file is needed
+	select {
+	case left := <-stopped:
+		t.Error("Stop is over before it could look for anybody")
+		stopped <- left
+	case <-time.After(300 * time.Millisecond):
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if left := <-stopped; left != nil {
+		t.Errorf("survivors: %v", left)
+	}
+	checkGone(t, []int{child})
 }
 
 func TestStopOtherAccount(t *testing.T) {

@@ -190,7 +190,8 @@ func (a *Attachment) Ack(m proto.Ack) error {
 	}
 	a.acked[i] = max(a.acked[i], m.Offset)
 	a.release(o)
-	if o.starved && a.next[i] == o.log.Head() && o.window < maxWindow {
+	// Not that of a terminal: who interrupts a flood of output there must not have to look at much more of it.
+	if o.starved && a.next[i] == o.log.Head() && o.window < maxWindow && !o.terminal {
 		o.window *= 2 // everything was sent and the command still waits: the window is what limits
 	}
 	o.window = min(o.window, max(minWindow, int(m.Window)))
@@ -217,7 +218,13 @@ func (j *Job) unwant(o *output) {
 		return
 	}
 	o.unwanted = true
-	_ = o.file.SetReadDeadline(past) // wakes the pump
+	o.wake()
+	if o.terminal { // it hangs up once nothing holds this side of it
+		j.in.close()
+		if j.in.file != nil {
+			_ = j.in.file.SetWriteDeadline(past)
+		}
+	}
 	j.changed.Broadcast()
 }
 

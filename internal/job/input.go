@@ -26,12 +26,17 @@ func (in *input) close() { in.closed = true }
 // feed moves stdin into the command's pipe. It ends when all is written or the command takes no more.
 func (j *Job) feed() {
 	defer j.in.file.Close()
+	last := byte('\n')
 	for {
 		b := j.nextInput()
 		if len(b) == 0 {
+			j.typeEnd(last)
 			return
 		}
 		n, err := j.in.file.Write(b)
+		if n > 0 {
+			last = b[n-1]
+		}
 		j.mu.Lock()
 		j.in.log.Release(j.in.log.Base() + uint64(n))
 		// The window grows with what the command has shown that it takes.
@@ -45,6 +50,23 @@ func (j *Job) feed() {
 		j.changed.Broadcast()
 		j.mu.Unlock()
 	}
+}
+
+// typeEnd ends the input of a command on a terminal behind the byte that was typed last: closing it would be a
+// hang-up. A person types the character at the begin of a line, where it ends the input, or twice inside of
+// one, where the first gives the program what there is of the line.
+func (j *Job) typeEnd(last byte) {
+	j.mu.Lock()
+	terminal, closed := j.proc.Terminal, j.in.closed
+	j.mu.Unlock()
+	if terminal == nil || closed {
+		return
+	}
+	end := []byte{terminal.EndOfFile()}
+	if last != '\n' && last != '\r' {
+		end = append(end, end[0])
+	}
+	_, _ = j.in.file.Write(end)
 }
 
 // nextInput waits for stdin; nil means that there is no more, or nobody to take it.

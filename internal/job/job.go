@@ -4,27 +4,34 @@
 // It owns what happens between a process and whoever is attached to it: buffering, credit, the grace
 // period after a lost client, deadlines, and the promise that an ID starts at most once. It does not
 // speak to the network, does not decide who may run what and does not start processes: a start
-// function is handed in. Nothing here sees decoded text; logs hold raw bytes. It must not import
-// server, transport or config.
+// function is handed in. Nothing here sees decoded text: logs hold raw bytes, and what charset they are
+// in is only passed on. It must not import server, transport or config.
 package job
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
 	"time"
 
 	"rexec/internal/bytelog"
+	"rexec/internal/charset"
 	"rexec/internal/exec"
 	"rexec/internal/proto"
 )
 
 // Process is a started command as the privileged half hands it over: open files, which the job reads,
-// writes and closes, and a handle. Stdin is nil if the command has none.
+// writes and closes, and a handle. Stdin is nil if the command has none, Stderr if it is on a terminal.
 type Process struct {
 	PID                   int
+	Account               string // that it runs as, for people
 	Stdin, Stdout, Stderr *os.File
 	Handle                Handle
+	Terminal              Terminal // nil: the files are pipes
+
+	Charset  charset.Mode // what its output is in, by the key or the configuration
+	GBLocale bool         // its locale prints GBK or GB 18030; a hint where Charset is Auto
 }
 
 // Handle reaches a process that another part, perhaps another program, started.
@@ -35,6 +42,13 @@ type Handle interface {
 	Signal(name string) error
 	// Stop ends the whole tree, first politely, and returns the PIDs that it could not end.
 	Stop(grace time.Duration) []int
+}
+
+// Terminal is what a command runs on instead of pipes. Its output ends with EIO.
+type Terminal interface {
+	Resize(proto.Window) error
+	// EndOfFile is the character that ends the input, typed at the begin of a line, or twice inside of one.
+	EndOfFile() byte
 }
 
 // The window of a stream: what is held beyond the last acknowledged byte. It starts small, for
@@ -55,17 +69,20 @@ const (
 type Job struct {
 	ID     proto.ExecID
 	KeyID  string
+	Peer   string // where the first request for it came from
 	Run    *proto.Run
 	digest [32]byte
 	table  *Table
-	valid  func() error // Grant.Valid
 
 	ready chan struct{} // closed once the job runs or has an exit record
 	ended chan struct{} // closed once it has its exit record
 
 	mu        sync.Mutex
-	changed   sync.Cond // broadcast on every change that an attachment or a pump may wait for
+	valid     func() error // Grant.Valid
+	changed   sync.Cond    // broadcast on every change that an attachment or a pump may wait for
 	proc      *Process
+	printed   charset.Mode // the Process's Charset and GBLocale, which outlast it
+	gbLocale  bool
 	started   time.Time
 	out       [2]output // stdout, stderr
 	in        input
@@ -97,12 +114,20 @@ type output struct {
 	done     bool // no more output will be appended
 	unwanted bool // the client's end is closed; the command is to see a closed pipe
 	file     *os.File
+	terminal bool
 	late     bool // a process in the background still holds the pipe
+}
+
+// wake ends a read of the stream that waits.
+func (o *output) wake() {
+	if o.file != nil {
+		_ = o.file.SetReadDeadline(past)
+	}
 }
 
 func newJob(t *Table, g Grant, run *proto.Run) *Job {
 	j := &Job{
-		ID: run.ID, KeyID: g.KeyID, Run: run, digest: run.Digest(), table: t, valid: g.Valid,
+		ID: run.ID, KeyID: g.KeyID, Peer: g.Peer, Run: run, digest: run.Digest(), table: t, valid: g.Valid,
 		ready: make(chan struct{}), ended: make(chan struct{}),
 	}
 	if j.valid == nil {
@@ -120,10 +145,12 @@ func newJob(t *Table, g Grant, run *proto.Run) *Job {
 func (j *Job) begin(p *Process) {
 	j.mu.Lock()
 	j.proc, j.started, j.began = p, time.Now(), true
+	j.printed, j.gbLocale = p.Charset, p.GBLocale
 	j.out[0].file, j.out[1].file, j.in.file = p.Stdout, p.Stderr, p.Stdin
 	if p.Stdin == nil {
 		j.in.closed = true
 	}
+	j.out[0].terminal, j.out[1].done = p.Terminal != nil, p.Stderr == nil
 	if j.Run.Timeout > 0 {
 		limit := time.Duration(min(j.Run.Timeout, uint64(maxTimeout/time.Millisecond))) * time.Millisecond
 		j.timeout = time.AfterFunc(limit, func() {
@@ -135,13 +162,23 @@ func (j *Job) begin(p *Process) {
 	}
 	j.mu.Unlock()
 	for i := range j.out {
-		j.pumps.Go(func() { j.pump(&j.out[i]) })
+		if j.out[i].file != nil {
+			j.pumps.Go(func() { j.pump(&j.out[i]) })
+		}
 	}
 	if p.Stdin != nil {
 		j.pumps.Go(j.feed)
 	}
 	j.table.serving.Go(j.wait)
 	close(j.ready)
+}
+
+// Printed returns what the command's output is in, and whether its locale prints GBK or GB 18030. Valid
+// once the job is ready, as those are that Open returns, and for as long as anybody holds it.
+func (j *Job) Printed() (m charset.Mode, gbLocale bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.printed, j.gbLocale
 }
 
 // maxTimeout keeps a deadline inside time.Duration's range.
@@ -160,7 +197,7 @@ func (j *Job) wait() {
 	j.mu.Lock()
 	for i := range j.out {
 		// Wakes a pump that waits for output; it then empties the pipe and looks who still holds it.
-		_ = j.out[i].file.SetReadDeadline(past)
+		j.out[i].wake()
 	}
 	j.in.close()
 	if j.in.file != nil {
@@ -195,6 +232,9 @@ func (j *Job) record(s exec.Status) *proto.Exit {
 	if s.Signal != 0 {
 		x.State, x.Signal, x.Code = proto.StateSignaled, exec.SignalName(s.Signal), uint8(128+int(s.Signal))
 	}
+	if s.OOMKills > 0 {
+		x.Cause, x.Reason = proto.CauseMemory, outOfMemory(s)
+	}
 	if v := j.verdict; v != nil {
 		x.State, x.Cause, x.Reason = v.state, v.cause, v.reason
 		if j.survivors > 0 {
@@ -207,6 +247,16 @@ func (j *Job) record(s exec.Status) *proto.Exit {
 		}
 	}
 	return x
+}
+
+// outOfMemory words what the state and the code alone do not tell: whether it was the main process that
+// the kernel ended is seen by them.
+func outOfMemory(s exec.Status) string {
+	why := "memory was short on the server"
+	if s.OOMLimit {
+		why = "it reached its limit"
+	}
+	return fmt.Sprintf("the kernel ended %d of its processes for lack of memory: %s", s.OOMKills, why)
 }
 
 // Exit codes of ours, as in timeout(1) and ssh(1).
@@ -257,4 +307,21 @@ func (j *Job) Signal(name string) error {
 		return nil
 	}
 	return p.Handle.Signal(name)
+}
+
+// ErrNoTerminal is returned for a size of what runs on pipes.
+var ErrNoTerminal = errors.New("no terminal")
+
+// Resize gives the job's terminal another size; after its end nothing happens.
+func (j *Job) Resize(w proto.Window) error {
+	j.mu.Lock()
+	p, over := j.proc, j.exit != nil
+	j.mu.Unlock()
+	switch {
+	case p == nil || over:
+		return nil
+	case p.Terminal == nil:
+		return ErrNoTerminal
+	}
+	return p.Terminal.Resize(w)
 }

@@ -52,6 +52,27 @@ func (l *Ledger) prune() error {
 	return nil
 }
 
+// ForgetLedger removes a ledger, for a server that becomes another one: what the old one ran, the new one did not.
+// A ledger that is missing is no error.
+func ForgetLedger(dir string) error {
+	// Under one name first, so that a half-removed ledger is never taken for the whole.
+	gone := dir + ".forgotten"
+	if err := os.RemoveAll(gone); err != nil {
+		return fmt.Errorf("removing the ledger of named executions: %w", err)
+	}
+	err := os.Rename(dir, gone)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = os.RemoveAll(gone)
+	}
+	if err != nil {
+		return fmt.Errorf("removing the ledger of named executions: %w", err)
+	}
+	return syncDir(filepath.Dir(dir))
+}
+
 // path is a hash, so that no name of a client's choosing reaches the file system.
 func (l *Ledger) path(j *Job) string {
 	sum := sha256.Sum256([]byte(j.KeyID + "\x00" + string(j.ID[:])))
@@ -148,7 +169,12 @@ func (l *Ledger) write(j *Job, e entry) error {
 	if err != nil {
 		return err
 	}
-	d, err := os.Open(l.dir)
+	return syncDir(l.dir)
+}
+
+// syncDir makes the names in a directory survive a crash (fsync(2)).
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}

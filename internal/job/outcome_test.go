@@ -127,7 +127,7 @@ func TestOrphanWithFullWindowEnds(t *testing.T) {
 	within(t, 5*time.Second, "the end of a killed job without a client", func() { <-j.ended })
 }
 
-// TestShutdownWithClientThatReadsNothing is row D8 for one job.
+// TestShutdownWithClientThatReadsNothing, for one job.
 func TestShutdownWithClientThatReadsNothing(t *testing.T) {
 	table := NewTable(Options{})
 	c := newCommand(t, false)

@@ -24,7 +24,7 @@ func (j *Job) pump(o *output) {
 		n, err := j.appendFrom(o)
 		switch {
 		case err == nil:
-			if n >= bulk && !grown {
+			if n >= bulk && !grown && !o.terminal {
 				grown = true
 				growPipe(o.file)
 			}
@@ -32,7 +32,7 @@ func (j *Job) pump(o *output) {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			j.drain(o)
 			return
-		default: // io.EOF, an unwanted stream, or a pipe that cannot be read any more
+		default: // io.EOF, EIO of a terminal, an unwanted stream, or a pipe that cannot be read any more
 			o.file.Close()
 			j.close(o)
 			return
@@ -67,7 +67,10 @@ func growPipe(f *os.File) {
 var errUnwanted = errors.New("nobody wants this stream any more")
 
 // appendFrom waits for room in the window and for output, and moves one read of it into the log.
-func (j *Job) appendFrom(o *output) (int, error) {
+func (j *Job) appendFrom(o *output) (int, error) { return j.appendOne(o, true) }
+
+// appendOne is appendFrom, which returns EAGAIN instead of waiting for output if it is to.
+func (j *Job) appendOne(o *output, wait bool) (int, error) {
 	room := j.room(o)
 	if room == 0 {
 		return 0, errUnwanted
@@ -80,7 +83,7 @@ func (j *Job) appendFrom(o *output) (int, error) {
 	var readErr error
 	err = rc.Read(func(fd uintptr) bool {
 		n, readErr = j.readInto(o, int(fd), room)
-		return !errors.Is(readErr, unix.EAGAIN)
+		return !wait || !errors.Is(readErr, unix.EAGAIN)
 	})
 	if err != nil {
 		return 0, err
@@ -94,7 +97,15 @@ func (j *Job) readInto(o *output, fd, limit int) (int, error) {
 	j.mu.Lock()
 	buf := o.log.Tail()
 	j.mu.Unlock()
-	n, err := readRetry(fd, buf[:min(len(buf), limit)])
+	buf = buf[:min(len(buf), limit)]
+	n, err := readRetry(fd, buf)
+	for o.terminal && n > 0 && n < len(buf) { // it gives no more than 4 KiB at a time
+		more, err := readRetry(fd, buf[n:])
+		if err != nil || more == 0 {
+			break // the next call comes upon it, too
+		}
+		n += more
+	}
 
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -156,7 +167,8 @@ func (j *Job) room(o *output) int {
 // drain runs once the command has ended: all that it wrote lies in the pipe and goes into the log.
 // If then somebody else still holds the pipe, late writers (a tee behind a process substitution) get
 // a moment, and after it the stream ends for the client. The pipe is read on to its end, so that a
-// service left in the background does not die of SIGPIPE.
+// service left in the background does not die of SIGPIPE. A terminal is closed instead: it is gone with the
+// session, as from under a service that was left behind by any login.
 func (j *Job) drain(o *output) {
 	held, err := j.drainWritten(o)
 	if !held {
@@ -178,6 +190,10 @@ func (j *Job) drain(o *output) {
 	o.late = true
 	j.mu.Unlock()
 	j.close(o)
+	if o.terminal {
+		o.file.Close()
+		return
+	}
 	j.table.discard(o.file)
 }
 
@@ -192,9 +208,15 @@ func (j *Job) roomForLate(o *output) bool {
 // open at its other end.
 func (j *Job) drainWritten(o *output) (held bool, err error) {
 	_ = o.file.SetReadDeadline(time.Time{})
-	left := buffered(o.file)
+	left := terminalSize
+	if !o.terminal {
+		left = buffered(o.file)
+	}
 	for left > 0 {
-		n, err := j.appendFrom(o)
+		n, err := j.appendOne(o, !o.terminal)
+		if errors.Is(err, unix.EAGAIN) {
+			break
+		}
 		if err != nil {
 			return false, err
 		}
@@ -207,6 +229,10 @@ func (j *Job) drainWritten(o *output) (held bool, err error) {
 	}
 	return err == nil, err
 }
+
+// terminalSize is more than the kernel holds for a terminal, in bytes. How much that is at the moment cannot be
+// asked for: TIOCINQ counts the last of several buffers only. A read finds it empty when all of them are.
+const terminalSize = 1 << 20
 
 // buffered is the number of bytes that can be read from a pipe without waiting.
 func buffered(f *os.File) int {

@@ -54,6 +54,17 @@ func startCause(e *exec.StartError) proto.Cause {
 type RefusedError struct {
 	Cause  proto.Cause
 	Reason string
+	// Where is the place in the server's files that decided it, for the operator's log alone; may be empty.
+	Where string
+}
+
+// Where is where in the server's files a start was refused; empty if it is not known.
+func Where(err error) string {
+	var refused *RefusedError
+	if errors.As(err, &refused) {
+		return refused.Where
+	}
+	return ""
 }
 
 func (e *RefusedError) Error() string { return e.Reason }

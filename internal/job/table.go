@@ -19,8 +19,10 @@ type Options struct {
 	// RetainBytes bounds the output of ended jobs whose clients have not got all of it; default 256 MiB.
 	RetainBytes int
 	Ledger      *Ledger // of named executions; nil refuses names
-	// Ended is told of each job's end, without blocking; nil: nobody.
-	Ended func(*Job, *proto.Exit)
+	// Started is told how long it took from the request for a job until it ran, Ended of its end. They must
+	// not block; nil: nobody is told.
+	Started func(took time.Duration)
+	Ended   func(*Job, *proto.Exit)
 }
 
 func (o Options) withDefaults() Options {
@@ -50,9 +52,10 @@ type Table struct {
 
 	mu       sync.Mutex
 	jobs     map[tableKey]*Job
-	unread   []*Job // ended, with output that its client may still want; oldest first
+	live     map[*Job]struct{} // without an exit record that is accounted for
+	bytes    [3]uint64         // of the others: stdin, stdout, stderr
+	unread   []*Job            // ended, with output that its client may still want; oldest first
 	held     map[*os.File]struct{}
-	live     int
 	draining bool
 	idle     chan struct{} // closed when draining and nothing lives
 }
@@ -67,7 +70,7 @@ type tableKey struct {
 func NewTable(o Options) *Table {
 	t := &Table{
 		started: time.Now(), options: o.withDefaults(),
-		jobs: map[tableKey]*Job{}, held: map[*os.File]struct{}{}, idle: make(chan struct{}),
+		jobs: map[tableKey]*Job{}, live: map[*Job]struct{}{}, held: map[*os.File]struct{}{}, idle: make(chan struct{}),
 	}
 	_, _ = rand.Read(t.Instance[:]) // never fails (crypto/rand)
 	return t
@@ -87,6 +90,7 @@ type StartFunc func(*proto.Run) (*Process, error)
 // Grant is what the owner of an execution may do.
 type Grant struct {
 	KeyID string
+	Peer  string // where a request comes from, for the log
 	Start StartFunc
 	Valid func() error // whether what was started may still run, in words for the client; nil: always
 }
@@ -95,6 +99,7 @@ type Grant struct {
 // whether it existed before. If there is nothing to attach to it returns an exit record instead: the
 // request was refused, or it is the stored outcome of an execution that this instance did not run.
 func (t *Table) Open(g Grant, run *proto.Run) (j *Job, existed bool, x *proto.Exit) {
+	asked := time.Now()
 	j, existed, x = t.claim(g, run)
 	if x != nil {
 		return nil, false, x
@@ -106,10 +111,16 @@ func (t *Table) Open(g Grant, run *proto.Run) (j *Job, existed bool, x *proto.Ex
 		if !j.began {
 			return nil, false, j.exit
 		}
+		if g.Valid != nil {
+			j.valid = g.Valid // the secret that started it may end before that of who takes it up again
+		}
 		return j, true, nil
 	}
 	if x = t.launch(j, g.Start); x != nil {
 		return nil, false, x
+	}
+	if t.options.Started != nil {
+		t.options.Started(time.Since(asked))
 	}
 	return j, false, nil
 }
@@ -140,7 +151,7 @@ func (t *Table) claim(g Grant, run *proto.Run) (j *Job, existed bool, x *proto.E
 	}
 	j = newJob(t, g, run)
 	t.jobs[key] = j
-	t.live++
+	t.live[j] = struct{}{}
 	return j, false, nil
 }
 
@@ -176,7 +187,7 @@ func (t *Table) launch(j *Job, start StartFunc) *proto.Exit {
 func (t *Table) drop(j *Job, x *proto.Exit) {
 	t.mu.Lock()
 	delete(t.jobs, tableKey{j.KeyID, j.ID})
-	t.ended()
+	t.ended(j)
 	t.mu.Unlock()
 	j.mu.Lock()
 	j.exit = x
@@ -207,7 +218,10 @@ func (t *Table) finish(j *Job, x *proto.Exit) {
 		t.options.Ended(j, x)
 	}
 	t.mu.Lock()
-	t.ended()
+	t.ended(j)
+	for i, n := range streamBytes(x) {
+		t.bytes[i] += n
+	}
 	t.unread = append(t.unread, j)
 	t.mu.Unlock()
 	t.evict()
@@ -215,9 +229,9 @@ func (t *Table) finish(j *Job, x *proto.Exit) {
 }
 
 // ended is called with the lock held.
-func (t *Table) ended() {
-	t.live--
-	if t.draining && t.live == 0 {
+func (t *Table) ended(j *Job) {
+	delete(t.live, j)
+	if t.draining && len(t.live) == 0 {
 		close(t.idle)
 	}
 }
@@ -258,7 +272,7 @@ func (t *Table) Shutdown(ctx context.Context) {
 	t.mu.Lock()
 	if !t.draining {
 		t.draining = true
-		if t.live == 0 {
+		if len(t.live) == 0 {
 			close(t.idle)
 		}
 	}
@@ -287,7 +301,7 @@ func (t *Table) endAll(cause proto.Cause, reason string) {
 // Review ends the jobs whose grants are not valid any more.
 func (t *Table) Review() {
 	for _, j := range t.running() {
-		if err := j.valid(); err != nil {
+		if err := j.allowed(); err != nil {
 			j.End(proto.StateKilled, proto.CauseRevoked, err.Error())
 		}
 	}
@@ -298,7 +312,7 @@ func (t *Table) running() []*Job {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var live []*Job
-	for _, j := range t.jobs {
+	for j := range t.live {
 		select {
 		case <-j.ended:
 		default:
@@ -306,4 +320,12 @@ func (t *Table) running() []*Job {
 		}
 	}
 	return live
+}
+
+// allowed asks the last grant that the job was taken up with whether it may go on.
+func (j *Job) allowed() error {
+	j.mu.Lock()
+	valid := j.valid
+	j.mu.Unlock()
+	return valid()
 }

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -62,3 +63,48 @@ func TestWindowGrows(t *testing.T) {
 	a.Detach()
 	c.exit(0)
 }
+
+// TestTerminalWindowStays: a client that takes all that it gets makes the window of a terminal no larger, so
+// that little output is still to come when somebody interrupts it.
+func TestTerminalWindowStays(t *testing.T) {
+	table := newTable(t, Options{})
+	c := newCommand(t, false)
+	c.process.Terminal, c.process.Stderr = noTerminal{}, nil
+	j := c.open(t, table, proto.Run{})
+	a := attach(t, j, [2]uint64{})
+	write(c.out, make([]byte, 5*minWindow))
+	for got := uint64(0); got < 4*minWindow; {
+		e, err := a.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got += uint64(len(e.Data)); got%minWindow != 0 {
+			continue
+		}
+		until(t, 10*time.Second, "the command waits for room", func() bool {
+			j.mu.Lock()
+			defer j.mu.Unlock()
+			return j.out[0].starved
+		})
+		if err := a.Ack(proto.Ack{Stream: proto.Stdout, Offset: got, Window: maxWindow}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	j.mu.Lock()
+	if n := j.out[0].window; n != minWindow {
+		t.Errorf("a window of %d", n)
+	}
+	j.mu.Unlock()
+	if err := j.Resize(proto.Window{Rows: 3}); err == nil {
+		t.Error("the error of the terminal is not passed on")
+	}
+	a.Leave()
+	a.Detach()
+	c.exit(0)
+}
+
+// noTerminal stands for a terminal; its files are pipes.
+type noTerminal struct{}
+
+func (noTerminal) Resize(w proto.Window) error { return fmt.Errorf("%d rows", w.Rows) }
+func (noTerminal) EndOfFile() byte             { return 4 }

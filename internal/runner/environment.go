@@ -6,9 +6,11 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
+	"rexec/internal/charset"
 	"rexec/internal/exec"
 	"rexec/internal/job"
 	"rexec/internal/proto"
@@ -19,6 +21,15 @@ const (
 	envID      = "REXEC_ID"               // the execution ID
 	envCommand = "REXEC_ORIGINAL_COMMAND" // what the client asked for, where the key forces another
 	envJob     = "REXEC_JOB"              // random; marks the processes of one command
+	envTTY     = "REXEC_TTY"              // the terminal's file, for a command that has one
+
+	// As sshd(8) sets them, for programs that want to know where their user is, or that stand in for a command.
+	envSSHConnection = "SSH_CONNECTION" // client's address and port, server's address and port
+	envSSHCommand    = "SSH_ORIGINAL_COMMAND"
+	envSSHTTY        = "SSH_TTY"
+	// envSSHClient is not set: where it is, bash as Debian builds it reads ~/.bashrc before each command, which
+	// then begins later, with another PATH and whatever the file prints.
+	envSSHClient = "SSH_CLIENT"
 )
 
 // marker is the environment entry by which a stray descendant is recognised. It is random, since
@@ -31,10 +42,13 @@ func marker() string {
 }
 
 // environment is built from nothing: the daemon's own variables never reach a command.
-func environment(o *Options, a exec.Account, c command, m *proto.Run) ([]string, error) {
+func environment(o *Options, a exec.Account, c command, peer job.Peer, m *proto.Run) ([]string, error) {
 	vars := map[string]string{"LANG": o.Lang}
-	for name, value := range o.Env {
-		vars[name] = value
+	maps.Copy(vars, o.Env)
+	for _, v := range m.Wishes {
+		if name := string(v.Name); refuseEnv(o, name) == "" {
+			vars[name] = string(v.Value)
+		}
 	}
 	for _, v := range m.Env {
 		name := string(v.Name)
@@ -50,8 +64,14 @@ func environment(o *Options, a exec.Account, c command, m *proto.Run) ([]string,
 	} {
 		vars[name] = value
 	}
+	if len(m.Pty) > 0 {
+		vars["TERM"] = string(m.Pty)
+	}
 	if c.asked != "" {
-		vars[envCommand] = c.asked
+		vars[envCommand], vars[envSSHCommand] = c.asked, c.asked
+	}
+	if from, to := peer.Remote, peer.Local; from.Port() != 0 && to.Port() != 0 {
+		vars[envSSHConnection] = fmt.Sprintf("%s %d %s %d", from.Addr(), from.Port(), to.Addr(), to.Port())
 	}
 	env := make([]string, 0, len(vars))
 	for name, value := range vars {
@@ -61,12 +81,26 @@ func environment(o *Options, a exec.Account, c command, m *proto.Run) ([]string,
 	return env, nil
 }
 
+// gbLocale reports whether the locale in a command's environment prints GBK or GB 18030.
+func gbLocale(env []string) bool {
+	m, _ := charset.OfLocale(charset.Locale(func(name string) string {
+		for _, v := range env {
+			if value, ok := strings.CutPrefix(v, name+"="); ok {
+				return value
+			}
+		}
+		return ""
+	}))
+	return m == charset.GBK || m == charset.GB18030
+}
+
 // refuseEnv says why a client may not set a variable; empty if it may.
 func refuseEnv(o *Options, name string) string {
 	switch {
 	case !validEnvName(name):
 		return "not a valid name"
-	case slices.Contains([]string{"PATH", "HOME", "USER", "LOGNAME", "SHELL"}, name) || strings.HasPrefix(name, "REXEC_"):
+	case slices.Contains([]string{"PATH", "HOME", "USER", "LOGNAME", "SHELL", envSSHConnection, envSSHClient, envSSHCommand,
+		envSSHTTY}, name), strings.HasPrefix(name, "REXEC_"):
 		return "set by the server"
 	case dangerousEnv(name):
 		return "never accepted from a client, since it can make programs run other code"

@@ -4,26 +4,40 @@ package runner
 
 import (
 	"bytes"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"rexec/internal/auth"
+	"rexec/internal/charset"
 	"rexec/internal/exec"
 	"rexec/internal/job"
 	"rexec/internal/proto"
 )
 
-// command is what will run once policy has been applied: exactly one of its first three is set.
+// command is what will run once policy has been applied: exactly one of its first four is set.
 type command struct {
 	shell  string   // text for the account's shell
 	argv   []string // vector without a shell
 	script bool     // the account's shell reads stdin
+	login  bool     // it does so on a terminal, as a login shell
+	sftp   []string // the subsystem of this name, with these arguments after its own
 	asked  string   // what the client asked for, where the key forces another command
 }
 
 // decide applies a key's policy. It is the only place where a request becomes a command.
-func decide(key auth.Key, m *proto.Run) (command, error) {
+func decide(key auth.Key, o *Options, m *proto.Run) (command, error) {
+	if key.NoPty && len(m.Pty) > 0 {
+		return command{}, &job.RefusedError{
+			Cause: proto.CausePolicy, Reason: "key " + key.ID + " may not have a terminal; ask for none, with rexec -T",
+		}
+	}
+	if m.Subsystem != "" && (m.Subsystem != "sftp" || len(o.SFTP) == 0) {
+		return command{}, &job.RefusedError{
+			Cause: proto.CauseUnsupported, Reason: fmt.Sprintf("this server has no subsystem %q", m.Subsystem),
+		}
+	}
 	if len(m.Dir) > 0 && (key.Command != "" || len(key.Argv) > 0) {
 		// A relative name in the allowed command would mean whatever lies there.
 		return command{}, &job.RefusedError{
@@ -33,8 +47,11 @@ func decide(key auth.Key, m *proto.Run) (command, error) {
 	if key.Command != "" {
 		return command{shell: key.Command, asked: asked(m)}, nil
 	}
+	if m.Subsystem != "" {
+		return decideSFTP(key)
+	}
 	if len(key.Argv) == 0 {
-		return command{shell: string(m.Shell), argv: texts(m.Argv), script: m.Script}, nil
+		return command{shell: string(m.Shell), argv: texts(m.Argv), script: m.Script, login: m.Script && len(m.Pty) > 0}, nil
 	}
 	if len(m.Argv) > 0 && key.AllowsArgv(m.Argv) {
 		return command{argv: texts(m.Argv)}, nil
@@ -46,6 +63,41 @@ func decide(key auth.Key, m *proto.Run) (command, error) {
 		Cause:  proto.CausePolicy,
 		Reason: "key " + key.ID + " may run only the commands in its list",
 	}
+}
+
+// sftpWords are the words by which a key's list of commands allows the subsystem sftp, and by which a forced
+// command or an administrator can start it. With -R it only reads.
+func sftpWords(arg ...string) []string { return append([]string{"rexecd", "sftp-server"}, arg...) }
+
+// decideSFTP lets every key transfer files that may run any command, and one with a list if that says so.
+func decideSFTP(key auth.Key) (command, error) {
+	const readOnly = "-R"
+	for _, args := range [][]string{{}, {readOnly}} {
+		var asked [][]byte
+		for _, word := range sftpWords(args...) {
+			asked = append(asked, []byte(word))
+		}
+		if key.AllowsArgv(asked) {
+			return command{sftp: args}, nil
+		}
+	}
+	return command{}, &job.RefusedError{
+		Cause:  proto.CausePolicy,
+		Reason: "key " + key.ID + " may run only the commands in its list, and " + strings.Join(sftpWords(), " ") + " is none of them",
+	}
+}
+
+// printed is what a key's commands print. The key comes first: a forced command may be the one program
+// of a host that prints something else.
+func printed(key auth.Key, o *Options) charset.Mode {
+	if key.Charset == "" {
+		return o.Charset
+	}
+	m, err := charset.ParseMode(key.Charset)
+	if err != nil {
+		return charset.Raw // no key file holds such a name; raw alters nothing
+	}
+	return m
 }
 
 // wholeText lets a command line through that is, byte for byte, an allowed vector of plain words with
@@ -74,6 +126,9 @@ func plain(c byte) bool {
 // asked words a request for the command that a key forces instead, as sshd does in
 // SSH_ORIGINAL_COMMAND.
 func asked(m *proto.Run) string {
+	if m.Subsystem != "" {
+		return strings.Join(sftpWords(), " ")
+	}
 	if len(m.Argv) > 0 {
 		return string(bytes.Join(m.Argv, []byte(" ")))
 	}
@@ -89,11 +144,15 @@ func texts(items [][]byte) []string {
 }
 
 // spec is the command for an account: a shell where one was asked for, and always the account's own.
-func (c command) spec(a exec.Account) *exec.Spec {
+func (c command) spec(a exec.Account, sftp []string) *exec.Spec {
 	spec := &exec.Spec{Account: a}
 	switch {
+	case c.sftp != nil:
+		spec.Argv, spec.Arg0 = slices.Concat(sftp, c.sftp), "rexecd"
 	case len(c.argv) > 0:
 		spec.Argv = c.argv
+	case c.login:
+		spec.Argv, spec.Arg0 = []string{a.Shell}, "-"+filepath.Base(a.Shell) // makes it a login shell, see login(1)
 	case c.script:
 		spec.Argv, spec.Arg0 = []string{a.Shell}, filepath.Base(a.Shell)
 	default:

@@ -14,9 +14,11 @@ import (
 	"net/netip"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"rexec/internal/auth"
+	"rexec/internal/charset"
 	"rexec/internal/exec"
 	"rexec/internal/job"
 	"rexec/internal/proto"
@@ -27,20 +29,28 @@ type Options struct {
 	Path        string            // PATH of every command
 	Lang        string            // LANG, unless the client sets it
 	Env         map[string]string // further variables
+	Charset     charset.Mode      // what commands print, unless the key says otherwise
 	AcceptEnv   []string          // names that clients may set; a trailing * matches any rest
 	Umask       int
 	Limits      []exec.Limit
 	OOMScoreAdj int
+	// MaxProcesses and MaxMemory, in bytes, are for one command; 0: no limit. They need cgroups.
+	MaxProcesses int
+	MaxMemory    uint64
+	// SFTP is the program, with its arguments, that is the subsystem of this name; empty: there is none.
+	SFTP []string
+	// VouchFor is the key that peers without a proof act as; empty: there are no such peers.
+	VouchFor string
 }
 
-// Runner implements the server's Privileged interface.
+// Runner implements the Privileged interfaces of the packages server and classic.
 type Runner struct {
 	verifier *auth.Verifier
 	store    *auth.Store
 	launcher *exec.Launcher
 	accounts *exec.Accounts
 	options  atomic.Pointer[Options]
-	// keyError is told of a key file that cannot be used; the old keys go on.
+	// keyError is told of a key file that cannot be used; the old keys go on. See also ErrNoKeys.
 	keyError func(error)
 }
 
@@ -60,8 +70,26 @@ func (r *Runner) Verify(a auth.Attempt) auth.Verdict {
 	return r.verifier.Verify(a)
 }
 
+// Vouch grants the use of the key that the configuration names to a peer at this address, who proved
+// none. The caller has no choice of the key.
+func (r *Runner) Vouch(remote netip.Addr) (*auth.Grant, error) {
+	id := r.options.Load().VouchFor
+	if id == "" {
+		return nil, errors.New("no key is configured for peers without a proof")
+	}
+	r.refresh()
+	return r.verifier.Vouch(id, remote)
+}
+
+// ErrNoKeys is told to who is told of key files if the last key is gone, with the file or out of it.
+var ErrNoKeys = errors.New("there are no keys any more, so everybody is refused and what ran under them is ended")
+
 func (r *Runner) refresh() {
-	if _, err := r.store.Refresh(); err != nil {
+	changed, err := r.store.Refresh()
+	if err == nil && changed && len(r.store.Keys()) == 0 {
+		err = ErrNoKeys
+	}
+	if err != nil {
 		r.keyError(err)
 	}
 }
@@ -77,40 +105,63 @@ func (r *Runner) Authorize(g *auth.Grant, remote netip.Addr) error {
 const accountTimeout = 5 * time.Second
 
 // Start starts what a valid request asks for as far as the key's policy lets it.
-func (r *Runner) Start(ctx context.Context, g *auth.Grant, remote netip.Addr, m *proto.Run) (*job.Process, error) {
-	key, err := r.verifier.Authorize(g, remote)
+func (r *Runner) Start(ctx context.Context, g *auth.Grant, peer job.Peer, m *proto.Run) (*job.Process, error) {
+	key, err := r.verifier.Use(g, peer.Remote.Addr())
 	if err != nil {
 		return nil, &job.RefusedError{Cause: proto.CausePolicy, Reason: err.Error()}
 	}
-	if len(m.Pty) > 0 {
-		return nil, &job.RefusedError{Cause: proto.CauseUnsupported, Reason: "this server gives no terminals"}
-	}
 	account, err := r.account(ctx, key, m.User)
 	if err != nil {
-		return nil, err
+		return nil, r.placed(key, err)
 	}
-	c, err := decide(key, m)
+	c, err := decide(key, r.options.Load(), m)
 	if err != nil {
-		return nil, err
+		return nil, r.placed(key, err)
 	}
+	return r.launch(account, key, c, peer, m)
+}
+
+// placed adds the line of the key that a refusal follows from, for the operator.
+func (r *Runner) placed(key auth.Key, err error) error {
+	var refused *job.RefusedError
+	if errors.As(err, &refused) && refused.Cause != proto.CauseInternal {
+		refused.Where = r.store.Where(key)
+	}
+	return err
+}
+
+// launch starts a command that may run.
+func (r *Runner) launch(account exec.Account, key auth.Key, c command, peer job.Peer, m *proto.Run) (*job.Process, error) {
 	o := r.options.Load()
-	env, err := environment(o, account, c, m)
+	env, err := environment(o, account, c, peer, m)
 	if err != nil {
 		return nil, err
 	}
-	spec := c.spec(account)
+	spec := c.spec(account, o.SFTP)
 	spec.Marker = marker()
 	spec.Env = append(env, spec.Marker)
 	spec.Dir = workingDir(m, account)
 	spec.Stdin = !m.NoStdin
-	spec.Umask, spec.Limits, spec.OOMScoreAdj = o.Umask, o.Limits, &o.OOMScoreAdj
+	if len(m.Pty) > 0 {
+		spec.Terminal = terminal(m, !gbLocale(env))
+	}
+	spec.Umask, spec.OOMScoreAdj = o.Umask, &o.OOMScoreAdj
+	spec.MaxProcesses, spec.MaxMemory = o.MaxProcesses, o.MaxMemory
+	if spec.Limits, err = tightened(o.Limits, key.Limits); err != nil {
+		return nil, startError(m, err)
+	}
 	p, err := r.launcher.Start(spec)
 	if err != nil {
 		return nil, startError(m, err)
 	}
-	return &job.Process{
-		PID: p.PID, Stdin: p.Stdin, Stdout: p.Stdout, Stderr: p.Stderr, Handle: handle{p},
-	}, nil
+	started := &job.Process{
+		PID: p.PID, Account: account.Name, Stdin: p.Stdin, Stdout: p.Stdout, Stderr: p.Stderr, Handle: handle{p},
+		Charset: printed(key, o), GBLocale: gbLocale(env),
+	}
+	if spec.Terminal != nil {
+		started.Terminal = screen{p}
+	}
+	return started, nil
 }
 
 // account resolves the account of a key anew for every command. Only what the key file names counts;
@@ -126,6 +177,9 @@ func (r *Runner) account(ctx context.Context, key auth.Key, wanted string) (exec
 		a, err = r.accounts.Lookup(ctx, key.RunAs)
 	}
 	if err != nil {
+		if noFiles(err) {
+			return a, errNoFiles()
+		}
 		return a, &job.RefusedError{Cause: proto.CauseAccount, Reason: err.Error()}
 	}
 	if wanted != "" && wanted != a.Name {
@@ -138,6 +192,14 @@ func (r *Runner) account(ctx context.Context, key auth.Key, wanted string) (exec
 
 // startError keeps what the client may see: the reasons that package exec words for it.
 func startError(m *proto.Run, err error) error {
+	if noFiles(err) {
+		return errNoFiles()
+	}
+	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.ENOMEM) { // clone(2), and execve(2) for a limit of the account
+		return &job.RefusedError{
+			Cause: proto.CauseInternal, Reason: "the server has too many processes or too little memory, so nothing was started; try again later",
+		}
+	}
 	var start *exec.StartError
 	if errors.As(err, &start) {
 		if start.Code == codeOurs && len(m.Dir) > 0 {
@@ -146,6 +208,15 @@ func startError(m *proto.Run, err error) error {
 		return start
 	}
 	return &job.RefusedError{Cause: proto.CauseInternal, Reason: "the server cannot start commands now"}
+}
+
+// noFiles reports whether the limit on open files was reached, of this process or of the machine.
+func noFiles(err error) bool { return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) }
+
+func errNoFiles() error {
+	return &job.RefusedError{
+		Cause: proto.CauseInternal, Reason: "the server has too many files open, so nothing was started; try again later",
+	}
 }
 
 // codeOurs is what exec gives to a failure that no shell has a code for.
