@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -45,8 +46,12 @@ type Options struct {
 	Timeout time.Duration // for connecting and proving; default 15 s
 	// Log takes progress for a curious user; default: nobody. It may be called concurrently.
 	Log func(format string, args ...any)
-	// Dial makes a connection; default: TLS over TCP.
+	// Transport says what may carry the connection; the zero value is Auto.
+	Transport Transport
+	// Dial makes a connection; default: as Transport says.
 	Dial func(ctx context.Context, address string) (Channel, error)
+
+	mayMove bool // a large transfer that began over UDP goes on over TCP
 }
 
 func (o Options) withDefaults() Options {
@@ -60,17 +65,10 @@ func (o Options) withDefaults() Options {
 		o.Log = func(string, ...any) {}
 	}
 	if o.Dial == nil {
-		o.Dial = dialTCP
+		o.mayMove = o.Transport == Auto
+		o.Dial = o.dial
 	}
 	return o
-}
-
-func dialTCP(ctx context.Context, address string) (Channel, error) {
-	ch, err := transport.Dial(ctx, address, transport.Options{ALPN: proto.ALPN})
-	if err != nil {
-		return nil, err
-	}
-	return ch, nil
 }
 
 // Client runs commands on one server, one at a time, over a connection that it opens when needed and
@@ -120,7 +118,7 @@ func (c *Client) connected(ctx context.Context, first *early) (l *link, sent boo
 	if l != nil {
 		return l, false, nil
 	}
-	l, sent, err = c.open(ctx, first)
+	l, sent, err = c.openPatiently(ctx, first)
 	if sent && refusedBeforeRun(err) {
 		sent = false
 	}
@@ -157,34 +155,63 @@ func (c *Client) drop(l *link) {
 	}
 }
 
-// early is a request that may ride with the proof. sending is called right before it is sent.
+// early is a request that may ride with the proof. sending is called right before it is sent, and reports
+// false if it must not be.
 type early struct {
 	run     *proto.Run
-	sending func()
+	sending func() bool
+}
+
+// openPatiently opens a connection, and again if the server cut it off before anything was sent: with a
+// crowd at its door it gives up some at random.
+func (c *Client) openPatiently(ctx context.Context, first *early) (l *link, sent bool, err error) {
+	const tries, pause = 4, 50 * time.Millisecond
+	for try := 1; ; try++ {
+		l, sent, err = c.open(ctx, first)
+		if err == nil || sent || try == tries || ctx.Err() != nil || !transport.Cut(err) {
+			return l, sent, err
+		}
+		c.options.Log("cut off (%v), trying again", err)
+		t := time.NewTimer(time.Duration(rand.Int64N(int64(pause) << try)))
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+		}
+	}
 }
 
 // open dials, binds and proves.
 func (c *Client) open(ctx context.Context, first *early) (l *link, sent bool, err error) {
+	return c.openWith(ctx, c.options.Dial, first)
+}
+
+// dialer makes a connection to an address.
+type dialer func(ctx context.Context, address string) (Channel, error)
+
+func (c *Client) openWith(ctx context.Context, dial dialer, first *early) (l *link, sent bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
 	defer cancel()
 	start := time.Now()
-	ch, err := c.options.Dial(ctx, c.options.Address)
+	ch, err := dial(ctx, c.options.Address)
 	if err != nil {
 		return nil, false, err
 	}
-	stop := context.AfterFunc(ctx, func() { ch.Close() })
+	stop := context.AfterFunc(ctx, ch.Abort)
 	l, sent, err = c.prove(ctx, ch, first)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
-		ch.Close()
+		// The end in order would say that everything has arrived, and the server would forget the output of a
+		// command that was sent with the proof.
+		ch.Abort()
 		if ctx.Err() != nil {
 			err = fmt.Errorf("%w (%w)", ctx.Err(), err)
 		}
 		return nil, sent, err
 	}
-	c.options.Log("connected to %s in %s", ch.RemoteAddr(), time.Since(start).Round(10*time.Microsecond))
+	c.options.Log("connected to %s over %s in %s", ch.RemoteAddr(), kindName(ch), time.Since(start).Round(10*time.Microsecond))
 	return l, sent, nil
 }
 
@@ -200,9 +227,8 @@ func (c *Client) prove(ctx context.Context, ch Channel, first *early) (l *link, 
 		return nil, false, err
 	}
 	messages := []proto.Message{proof.Message()}
-	if first != nil && c.pinned(ch) && len(first.run.Append(nil)) <= maxEarly {
+	if first != nil && c.pinned(ch) && len(first.run.Append(nil)) <= maxEarly && first.sending() {
 		c.options.Log("the server shows its known key: sending the command with the proof")
-		first.sending()
 		sent = true
 		messages = append(messages, first.run)
 	}
@@ -253,6 +279,64 @@ func (c *Client) answer(ch Channel, proof *auth.Proof) (*link, error) {
 		}
 	}
 	return newLink(ch, choice, c.options.Log), nil
+}
+
+// ErrOneAtATime is returned by Fork over a transport that carries one conversation per connection.
+var ErrOneAtATime = errors.New("a TCP connection carries one command at a time")
+
+// Fork returns another client over the same connection, on a stream of its own, so that both can run
+// commands at the same time. It needs no proof, and is as good as a client of its own: it is closed by
+// itself, and finds its own connection when this one breaks.
+func (c *Client) Fork(ctx context.Context) (*Client, error) {
+	l, _, err := c.connected(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	q, ok := l.ch.(interface {
+		OpenStream(ctx context.Context) (*transport.QUICConn, error)
+	})
+	if !ok {
+		return nil, ErrOneAtATime
+	}
+	st, err := q.OpenStream(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("opening a stream: %w", err)
+	}
+	fork := &Client{options: c.options}
+	fork.link = newLink(st, l.choice, c.options.Log)
+	fork.link.uptime.Store(l.uptime.Load())
+	fork.link.told = l.told
+	return fork, nil
+}
+
+// Transport names what carries the open connection: "TCP", "UDP", or "" if there is none.
+func (c *Client) Transport() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.link == nil {
+		return ""
+	}
+	return kindName(c.link.ch)
+}
+
+// Ping measures a round trip over the connection, which is opened if there is none. Nothing may run on
+// it.
+func (c *Client) Ping(ctx context.Context) (time.Duration, error) {
+	l, _, err := c.connected(ctx, nil)
+	if err != nil {
+		return 0, err
+	}
+	stop := context.AfterFunc(ctx, l.abort)
+	defer stop()
+	start := time.Now()
+	if err := l.roundTrip(); err != nil {
+		c.drop(l)
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return 0, err
+	}
+	return time.Since(start), nil
 }
 
 // Hold keeps the connection open, running nothing, until ctx ends or the server closes it.

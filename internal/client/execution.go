@@ -31,6 +31,7 @@ type execution struct {
 	mark           [4]uint64 // what had been achieved at the last call of progress
 	begun          uint64    // times that a daemon answered with the execution
 	exit           *proto.Exit
+	move           move
 	buf            []byte
 
 	mu      sync.Mutex // guards what follows
@@ -40,14 +41,17 @@ type execution struct {
 	in      stdin
 	wg      sync.WaitGroup
 
-	requested bool      // a connection carries the request
-	signals   []sent    // for the command, oldest first
-	lastHeard time.Time // over the connection that was lost last
+	requested   bool   // a connection carries the request
+	interrupted bool   // a signal came before that
+	signals     []sent // for the command, oldest first
+	window      proto.Window
+	lastHeard   time.Time // over the connection that was lost last
 }
 
 type outStream struct {
 	w        io.Writer
-	received uint64
+	received uint64               // bytes as the command wrote them
+	state    proto.ConverterState // of the server's converter behind them
 	acked    uint64
 	missing  uint64
 	closed   bool // the writer failed; the server was told
@@ -61,7 +65,7 @@ const window = 32 << 20
 const ackEvery = 128 << 10
 
 func newExecution(cmd *Command) *execution {
-	x := &execution{cmd: cmd, run: cmd.Run}
+	x := &execution{cmd: cmd, run: cmd.Run, window: cmd.Run.Window}
 	if x.run.ID == (proto.ExecID{}) {
 		x.run.ID = NewID()
 	}
@@ -83,14 +87,21 @@ func (x *execution) stop() {
 	x.changed.Broadcast()
 	x.mu.Unlock()
 	x.wg.Wait()
+	if l := x.next(); l != nil { // the command ended before it could be moved
+		l.close()
+	}
 }
 
-// sending notes that the request goes out now: from here on it may have been run.
-func (x *execution) sending() {
-	x.mayHaveStarted = true
+// sending notes that the request goes out now: from here on it may have been run. It reports false if
+// it must not any more, as somebody was told that nothing will be.
+func (x *execution) sending() bool {
 	x.mu.Lock()
-	x.requested = true
-	x.mu.Unlock()
+	defer x.mu.Unlock()
+	if x.interrupted {
+		return false
+	}
+	x.mayHaveStarted, x.requested = true, true
+	return true
 }
 
 // sentOver notes which daemon got the request, and when by its own clock.
@@ -114,7 +125,11 @@ func (x *execution) again(l *link) error {
 	if x.started {
 		x.run.StartBy = 1 // it exists, so there is nothing to start
 	}
+	x.mu.Lock()
+	x.run.Window = x.window
+	x.mu.Unlock()
 	x.run.StdoutFrom, x.run.StderrFrom = x.out[0].received, x.out[1].received
+	x.run.StdoutState, x.run.StderrState = x.out[0].state, x.out[1].state
 	return nil
 }
 
@@ -154,6 +169,8 @@ func (x *execution) serve(ctx context.Context, l *link) error {
 		switch t {
 		case proto.TypeStdout, proto.TypeStderr:
 			err = x.output(l, int(t-proto.TypeStdout))
+		case proto.TypeStdoutText, proto.TypeStderrText:
+			err = x.text(l, int(t-proto.TypeStdoutText))
 		case proto.TypeStarted:
 			err = x.begin(l)
 		case proto.TypeAck:
@@ -168,6 +185,7 @@ func (x *execution) serve(ctx context.Context, l *link) error {
 		if err != nil {
 			return err
 		}
+		x.considerMove(l, time.Now())
 	}
 }
 
@@ -182,6 +200,9 @@ func (x *execution) begin(l *link) error {
 	}
 	if !x.started {
 		x.attached = m.Attached
+		if x.cmd.Started != nil {
+			x.cmd.Started()
+		}
 	}
 	x.started = true
 	x.begun++
@@ -193,12 +214,16 @@ func (x *execution) begin(l *link) error {
 			return fmt.Errorf("%w: output from %d again, have %d", errProtocol, from, o.received)
 		}
 		o.missing += from - o.received
+		if from > o.received {
+			o.state = proto.ConverterState{}
+		}
 		o.received, o.acked = from, from
 		if o.closed {
 			x.ack(l, i, proto.Closed)
 		}
 	}
 	err = x.beginStdin(l, m)
+	x.resendWindow(l)
 	x.resendSignals(l)
 	return err
 }
@@ -209,9 +234,9 @@ func (x *execution) output(l *link, i int) error {
 	if err != nil {
 		return err
 	}
-	o := &x.out[i]
-	if offset != o.received {
-		return fmt.Errorf("%w: %s at offset %d, want %d", errProtocol, proto.Stream(i+1), offset, o.received)
+	o, err := x.follows(i, offset)
+	if err != nil {
+		return err
 	}
 	for {
 		n, err := l.in.Fill(x.buffer(l.in.Left()))
@@ -226,11 +251,49 @@ func (x *execution) output(l *link, i int) error {
 			return err
 		}
 	}
-	if o.received-o.acked >= ackEvery && !o.closed {
+	x.ackOutput(l, i)
+	return nil
+}
+
+// text writes one frame of converted output. It is taken whole or not at all: what a part of it stands
+// for, nobody could say to the server.
+func (x *execution) text(l *link, i int) error {
+	if x.run.Charset == "" {
+		return unexpected(proto.TypeStdoutText + proto.Type(i))
+	}
+	h, err := l.in.TextHeader()
+	if err != nil {
+		return err
+	}
+	o, err := x.follows(i, h.Offset)
+	if err != nil {
+		return err
+	}
+	n, err := l.in.Fill(x.buffer(l.in.Left())) // which holds the largest frame
+	if !errors.Is(err, io.EOF) {
+		return err
+	}
+	x.deliver(l, i, x.buf[:n])
+	o.received, o.state = o.received+uint64(h.Length), h.State
+	x.ackOutput(l, i)
+	return nil
+}
+
+// follows returns the stream of a frame at offset, which must be where the last one ended.
+func (x *execution) follows(i int, offset uint64) (*outStream, error) {
+	o := &x.out[i]
+	if offset != o.received {
+		return nil, fmt.Errorf("%w: %s at offset %d, want %d", errProtocol, proto.Stream(i+1), offset, o.received)
+	}
+	return o, nil
+}
+
+// ackOutput acknowledges what was received if it is worth a message.
+func (x *execution) ackOutput(l *link, i int) {
+	if o := &x.out[i]; o.received-o.acked >= ackEvery && !o.closed {
 		o.acked = o.received
 		x.ack(l, i, o.received)
 	}
-	return nil
 }
 
 // ack gives credit. A write that fails is not the end: the server may have said why it closes, and the
@@ -313,7 +376,7 @@ func (x *execution) unlink(l *link) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.link == l {
-		x.lastHeard = time.Unix(0, l.heard.Load())
+		x.lastHeard = l.born.Add(time.Duration(l.heard.Load()))
 		x.link = nil
 		x.changed.Broadcast()
 	}

@@ -22,9 +22,11 @@ type link struct {
 
 	uptime  atomic.Uint64 // the daemon's, as last heard: a lower bound of what it is now
 	waiting atomic.Bool   // the reader waits for the network, not for somebody to take output
-	heard   atomic.Int64  // when bytes came last, Unix nanoseconds
+	born    time.Time     // of which the times below are counted, so that setting a clock does not alter them
+	heard   atomic.Int64  // when bytes came last, nanoseconds
 	told    time.Time     // when uptime was last told; of the reader
-	pinged  atomic.Int64  // when the unanswered ping went out; 0: none
+	token   uint64        // of the last pong; of the reader
+	pinged  atomic.Int64  // when the unanswered ping went out, nanoseconds; 0: none
 	watch   *time.Timer
 }
 
@@ -35,11 +37,10 @@ const (
 )
 
 func newLink(ch Channel, choice *proto.Choice, log func(string, ...any)) *link {
-	l := &link{ch: ch, out: proto.NewWriter(ch), choice: choice, log: log}
+	l := &link{ch: ch, out: proto.NewWriter(ch), choice: choice, log: log, born: time.Now()}
 	l.in = proto.NewReader(l)
 	l.uptime.Store(choice.Uptime)
-	l.told = time.Now()
-	l.heard.Store(time.Now().UnixNano())
+	l.told = l.born
 	l.watch = time.AfterFunc(pingAfter, l.check)
 	return l
 }
@@ -50,7 +51,7 @@ func (l *link) Read(p []byte) (int, error) {
 	n, err := l.ch.Read(p)
 	l.waiting.Store(false)
 	if n > 0 {
-		l.heard.Store(time.Now().UnixNano())
+		l.heard.Store(int64(time.Since(l.born)))
 		l.pinged.Store(0)
 	}
 	return n, err
@@ -59,18 +60,21 @@ func (l *link) Read(p []byte) (int, error) {
 // check runs every few seconds. It must not take a reader that is busy with output for a dead server,
 // nor itself having been stopped for a silence.
 func (l *link) check() {
-	now := time.Now()
-	asked := l.pinged.Load()
-	silent := now.Sub(time.Unix(0, l.heard.Load()))
+	now := time.Since(l.born)
+	asked := time.Duration(l.pinged.Load())
+	silent := now - time.Duration(l.heard.Load())
 	switch {
-	case asked != 0 && l.waiting.Load() && now.Sub(time.Unix(0, asked)) >= pingAnswer:
+	case asked != 0 && l.waiting.Load() && now-asked >= pingAnswer:
 		l.log("no answer from the server for %s", silent.Round(time.Second))
 		l.abort()
 		return
 	case asked == 0 && silent >= pingAfter && l.waiting.Load():
-		l.pinged.Store(now.UnixNano())
+		l.pinged.Store(int64(now))
 		go func() { // a write may block on a dead connection, and the timer must go on
-			_ = l.write(proto.Ping{Token: uint64(now.UnixNano())})
+			// Two, since a packet with one is too small to be answered by a stateless reset of a daemon that
+			// was started again (RFC 9000 10.3.3).
+			ping := proto.Ping{Token: uint64(now)}
+			_ = l.write(ping, ping)
 		}()
 	}
 	l.watch.Reset(pingAfter / 2)
@@ -112,6 +116,7 @@ func (l *link) pingPong(t proto.Type) error {
 	}
 	m, err := proto.ParsePong(payload)
 	if err == nil {
+		l.token = m.Token
 		l.hearUptime(m.Uptime)
 	}
 	return err
@@ -130,15 +135,15 @@ func (l *link) age() time.Duration {
 	return max(time.Since(l.told), time.Since(l.told.Round(0)))
 }
 
-// askUptime is a round trip on an idle connection.
-func (l *link) askUptime() error {
+// roundTrip is one on an idle connection. The answer brings the daemon's uptime.
+func (l *link) roundTrip() error {
 	timer := time.AfterFunc(pingAnswer, l.abort)
 	defer timer.Stop()
-	before := l.told
-	if err := l.write(proto.Ping{Token: uint64(time.Now().UnixNano())}); err != nil {
+	token := uint64(time.Now().UnixNano())
+	if err := l.write(proto.Ping{Token: token}); err != nil {
 		return err
 	}
-	for l.told.Equal(before) {
+	for l.token != token {
 		if err := l.nextPong(); err != nil {
 			return err
 		}

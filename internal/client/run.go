@@ -26,6 +26,12 @@ type Command struct {
 	// Signals are names ("INT") for the command's tree. The third one kills the tree, for a command
 	// that ignores the others. One that comes while there is no connection ends Run.
 	Signals <-chan string
+	// Windows are the sizes of the caller's terminal, as they change, for a Run with Pty; Run.Window is the
+	// first one. Nil: it does not change.
+	Windows <-chan proto.Window
+	// Started is called once, when a server first says that the command runs, before any of its output is
+	// written; nil: nobody is told.
+	Started func()
 }
 
 // Result is a command's end as the server recorded it, with what only this side knows.
@@ -92,6 +98,12 @@ func (c *Client) Run(ctx context.Context, cmd *Command) (*Result, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go x.forwardSignals(ctx, cancel)
+	if cmd.Windows != nil {
+		x.wg.Go(func() { x.forwardWindows(ctx) })
+	}
+	if c.options.mayMove {
+		x.move.start = func(from *link) { c.moveToTCP(ctx, x, from) }
+	}
 	var retry patience
 	for {
 		l, err := c.request(ctx, x)
@@ -101,6 +113,13 @@ func (c *Client) Run(ctx context.Context, cmd *Command) (*Result, error) {
 			}
 		}
 		c.drop(l)
+		if next := x.next(); next != nil {
+			c.adopt(next)
+			if context.Cause(ctx) == nil && !final(err) {
+				c.options.Log("going on over TCP")
+				continue
+			}
+		}
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
@@ -137,7 +156,9 @@ func (c *Client) request(ctx context.Context, x *execution) (*link, error) {
 		}
 	} else {
 		x.sentOver(l)
-		x.sending()
+		if !x.sending() {
+			return l, ErrInterrupted
+		}
 	}
 	return l, l.write(&x.run)
 }
@@ -155,7 +176,7 @@ func (c *Client) refresh(ctx context.Context) {
 	fit := l.ch.Quiet()
 	if fit && l.age() > retain/4 {
 		stop := context.AfterFunc(ctx, l.abort)
-		fit = l.askUptime() == nil
+		fit = l.roundTrip() == nil
 		stop()
 	}
 	if !fit {

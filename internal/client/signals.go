@@ -45,6 +45,7 @@ func (x *execution) signal(name string) bool {
 	if l == nil {
 		waiting := len(x.signals) > 0 && x.signals[len(x.signals)-1].at.IsZero()
 		keep := x.requested && !waiting
+		x.interrupted = !x.requested
 		if keep {
 			x.signals = append(x.signals, sent{name: name})
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -43,6 +44,9 @@ func checkListen(s string) error {
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(n, 10) != port {
 		return fmt.Errorf("%s: the port must be a number from 0 to 65535, not %s", want, quoted(port))
 	}
+	if port == "512" {
+		return errors.New("must not be port 512: it belongs to the rexec of 4.2BSD, which sends passwords as they are, and auditors look for it there")
+	}
 	if _, err := netip.ParseAddr(host); host != "" && err != nil && !hostName.MatchString(host) {
 		return fmt.Errorf("%s: %s is neither an address nor a host name (for every address leave it out)", want, quoted(host))
 	}
@@ -61,6 +65,15 @@ func checkPath(s string) error {
 		return errors.New("must not contain control characters")
 	}
 	return nil
+}
+
+// checkCgroup accepts a directory in its shortest form, so that two names of one
+// are seen as one.
+func checkCgroup(s string) error {
+	if s == "auto" || s == "own" || s == "off" || path.IsAbs(s) && path.Clean(s) == s && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return nil
+	}
+	return fmt.Errorf(`must be "auto", "own", "off" or the directory of a cgroup such as "/sys/fs/cgroup/rexecd", not %s`, quoted(s))
 }
 
 func checkLang(s string) error {

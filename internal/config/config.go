@@ -28,15 +28,18 @@ const maxProblems = 20
 // Config is a complete, checked configuration. Fields hold plain values, so
 // that the packages they are meant for need not know this one.
 type Config struct {
-	Listen string // host:port; an empty host is every address, port 0 any free port
-	Server Server
-	Exec   Exec
-	Jobs   Jobs
-	Log    Log
+	Listen  string // host:port; an empty host is every address, port 0 any free port
+	Server  Server
+	Exec    Exec
+	Jobs    Jobs
+	Classic Classic
+	Metrics Metrics
+	Log     Log
 }
 
 // Server holds the [server] section: limits on connections and on waiting.
 type Server struct {
+	UDP                bool          // QUIC on the UDP port of the same number
 	HandshakeTimeout   time.Duration // TLS and proof together
 	MaxUnauthenticated int           // connections that have not proved a key
 	MaxConnections     int           // all connections
@@ -46,14 +49,18 @@ type Server struct {
 
 // Exec holds the [exec] section: the surroundings of every command.
 type Exec struct {
-	Path        string            // PATH of the command
-	Lang        string            // LANG of the command
-	Umask       uint32            // permission bits to take away, 0 to 0o777
-	AcceptEnv   []string          // names a client may set; a trailing * matches any rest
-	Env         map[string]string // further variables; never nil
-	StopGrace   time.Duration     // between TERM and KILL
-	OOMScoreAdj int               // see proc_pid_oom_score_adj(5)
-	Limits      map[string]Limit  // by name as in setrlimit(2), lower case, without RLIMIT_; never nil
+	Path         string            // PATH of the command
+	Lang         string            // LANG of the command
+	Charset      string            // what commands print: auto, raw, utf-8, gbk or gb18030
+	Umask        uint32            // permission bits to take away, 0 to 0o777
+	AcceptEnv    []string          // names a client may set; a trailing * matches any rest
+	Env          map[string]string // further variables; never nil
+	StopGrace    time.Duration     // between TERM and KILL
+	OOMScoreAdj  int               // see proc_pid_oom_score_adj(5)
+	MaxProcesses int               // processes and threads of one command; 0 is no limit
+	MaxMemory    Memory            // of one command, swap not counted
+	Cgroup       string            // auto, own, off or the directory of a cgroup v2
+	Limits       map[string]Limit  // by name as in setrlimit(2), lower case, without RLIMIT_; never nil
 }
 
 // Limit is one resource limit in the unit that setrlimit(2) names for it.
@@ -67,6 +74,34 @@ type Jobs struct {
 	KeepNamed time.Duration // how long the outcome of a command with a chosen ID is remembered
 }
 
+// Classic holds the [classic] section: the listeners for the clients of a tutorial.
+type Classic struct {
+	ListenTCP, ListenUDP string        // host:port; empty: off
+	Key                  string        // key that all of its clients act as
+	Auth                 string        // none, hmac-md5 or hmac-sha256
+	SecretFile           string        // what the clients' MACs are made with
+	Output               string        // classic or both
+	Split                string        // none or newline
+	Pause                time.Duration // a silence that ends a command
+	IdleTimeout          time.Duration // how long a connection may be without a command
+	UDPTimeout           time.Duration // how long a command that came over UDP may run
+	Insecure             bool          // other addresses than loopback are allowed
+	MaxConnections       int           // and UDP commands that run at once
+	MaxAnswer            int           // bytes
+}
+
+// On reports whether any of the listeners is wanted.
+func (c Classic) On() bool { return c.ListenTCP != "" || c.ListenUDP != "" }
+
+// Metrics holds the [metrics] section.
+type Metrics struct {
+	// Listen is host:port on a loopback address, or the path of a Unix socket behind [UnixPrefix]; empty: off.
+	Listen string
+}
+
+// UnixPrefix is what the path of a Unix socket stands behind in [Metrics].
+const UnixPrefix = "unix:"
+
 // Log holds the [log] section.
 type Log struct {
 	Level  string // debug, info, warn or error
@@ -79,6 +114,7 @@ func Default() Config {
 	return Config{
 		Listen: ":8000",
 		Server: Server{
+			UDP:                true,
 			HandshakeTimeout:   10 * time.Second,
 			MaxUnauthenticated: 512,
 			MaxConnections:     16384,
@@ -86,16 +122,29 @@ func Default() Config {
 			Drain:              30 * time.Second,
 		},
 		Exec: Exec{
-			Path:      "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-			Lang:      "C.UTF-8",
-			Umask:     0o022,
-			AcceptEnv: []string{"LANG", "LC_*", "TERM", "COLORTERM", "GIT_PROTOCOL"},
-			Env:       map[string]string{},
-			StopGrace: 5 * time.Second,
-			Limits:    map[string]Limit{},
+			Path:         "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+			Lang:         "C.UTF-8",
+			Charset:      "auto",
+			Umask:        0o022,
+			AcceptEnv:    []string{"LANG", "LC_*", "TERM", "COLORTERM", "GIT_PROTOCOL"},
+			Env:          map[string]string{},
+			StopGrace:    5 * time.Second,
+			MaxProcesses: 4096,
+			Cgroup:       "auto",
+			Limits:       map[string]Limit{},
 		},
 		Jobs: Jobs{KeepNamed: 7 * 24 * time.Hour},
-		Log:  Log{Level: "info", Format: "auto"},
+		Classic: Classic{
+			Auth:           "none",
+			Output:         "classic",
+			Split:          "none",
+			Pause:          50 * time.Millisecond,
+			IdleTimeout:    10 * time.Minute,
+			UDPTimeout:     time.Minute,
+			MaxConnections: 64,
+			MaxAnswer:      16 << 20,
+		},
+		Log: Log{Level: "info", Format: "auto"},
 	}
 }
 
@@ -141,6 +190,12 @@ func Parse(name string, data []byte) (Config, error) {
 		found = append(found, err)
 		if len(found) == maxProblems {
 			break
+		}
+	}
+	if len(found) == 0 {
+		found = checkClassic(doc, &c.Classic)
+		for _, err := range found {
+			err.File = name
 		}
 	}
 	if len(found) > 0 {

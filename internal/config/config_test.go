@@ -42,6 +42,7 @@ jobs.keep_named = "90m"
 [exec]
 	path = "/bin"
 	lang = "zh_CN.GBK"
+	charset = "gbk"
 	umask = "0077"
 	accept_env = [
 		"*",
@@ -51,6 +52,9 @@ jobs.keep_named = "90m"
 	env.EMPTY = ''
 	stop_grace = "250ms"
 	oom_score_adj = -1000
+	max_processes = 0
+	max_memory = "2GiB"
+	cgroup = "/sys/fs/cgroup/rexecd"
 [exec.limits]
 nofile = "1024:524288"
 as = "unlimited"
@@ -83,11 +87,14 @@ func TestEveryKey(t *testing.T) {
 	want.Exec = Exec{
 		Path:        "/bin",
 		Lang:        "zh_CN.GBK",
+		Charset:     "gbk",
 		Umask:       0o077,
 		AcceptEnv:   []string{"*", "TERM"},
 		Env:         map[string]string{"PROXY": "a\t\"b\"\\", "EMPTY": ""},
 		StopGrace:   250 * time.Millisecond,
 		OOMScoreAdj: -1000,
+		MaxMemory:   Memory{Bytes: 2 << 30},
+		Cgroup:      "/sys/fs/cgroup/rexecd",
 		Limits: map[string]Limit{
 			"nofile": {1024, 524288},
 			"as":     {Unlimited, Unlimited},
@@ -136,7 +143,7 @@ func TestTOMLText(t *testing.T) {
 	c.Exec.Env = map[string]string{"B": "\x1b[31m\U0001F600é", "A": ""}
 	c.Exec.Limits = map[string]Limit{"nofile": {1, 2}, "core": {0, Unlimited}, "as": {Unlimited, Unlimited}, "cpu": {7, 7}}
 	for _, want := range []string{
-		"listen = \":8000\"\n\n[server]\nhandshake_timeout = \"10s\"\n",
+		"listen = \":8000\"\n\n[server]\nudp = true\nhandshake_timeout = \"10s\"\n",
 		"grace = \"1m\"\n",
 		"umask = \"022\"\n",
 		`env = { A = "", B = "\u001B[31m\U0001F600\u00E9" }` + "\n",
@@ -192,7 +199,6 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// B37
 func TestLoadTooBig(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "big.toml")
 	for _, c := range []struct {

@@ -109,14 +109,20 @@ func split(key string) (section, last string) {
 }
 
 // nearest returns the known key with the fewest letters to change, or "" if a
-// third of the letters or more would have to change.
+// third of the letters or more would have to change; those of a section that is
+// right do not count.
 func nearest(key string, known []string) string {
 	best, bestDistance := "", (len(key)+2)/3
 	if len(key) > 100 { // the search is quadratic and no known key is as long
 		return ""
 	}
+	section, last := split(key)
 	for _, k := range known {
-		if d := distance(strings.ToLower(key), k); d < bestDistance {
+		most := (len(key) + 2) / 3
+		if s, _ := split(k); s == section {
+			most = (len(last) + 2) / 3
+		}
+		if d := distance(strings.ToLower(key), k); d < min(most, bestDistance) {
 			best, bestDistance = k, d
 		}
 	}

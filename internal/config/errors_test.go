@@ -12,14 +12,14 @@ import (
 // else to go by. Every case is named f.toml.
 func TestErrors(t *testing.T) {
 	tests := []struct{ name, text, want string }{
-		// Keys that do not exist. B37
+		// Keys that do not exist.
 		{"top level", "\nlisen = ':1'", `f.toml:2: lisen: unknown key (did you mean listen?)`},
 		{"in a section", "[server]\n\ngrce = '1s'", `f.toml:3: server.grce: unknown key (did you mean server.grace?)`},
 		{"dotted", "#\nserver.grce = '1s'", `f.toml:2: server.grce: unknown key (did you mean server.grace?)`},
 		{"quoted", "\n\"server\".'grce' = '1s'", `f.toml:2: server.grce: unknown key (did you mean server.grace?)`},
 		{"inline table", "\nserver = { drain = '1s', grce = '1s' }", `f.toml:2: server.grce: unknown key (did you mean server.grace?)`},
-		{"needs quotes", "\n\"a b\" = 1", `f.toml:2: "a b": unknown key (known here: listen, [server], [exec], [jobs], [log])`},
-		{"empty", "\n\"\" = 1", `f.toml:2: "": unknown key (known here: listen, [server], [exec], [jobs], [log])`},
+		{"needs quotes", "\n\"a b\" = 1", `f.toml:2: "a b": unknown key (known here: listen, [server], [exec], [jobs], [classic], [metrics], [log])`},
+		{"empty", "\n\"\" = 1", `f.toml:2: "": unknown key (known here: listen, [server], [exec], [jobs], [classic], [metrics], [log])`},
 		{"other case", "Listen = ':1'", `f.toml:1: Listen: unknown key (did you mean listen?)`},
 		{"wrong section", "[exec]\ngrace = '1s'", `f.toml:2: exec.grace: unknown key (grace belongs under [server])`},
 		{"section forgotten", "umask = '022'", `f.toml:1: umask: unknown key (umask belongs under [exec])`},
@@ -27,9 +27,9 @@ func TestErrors(t *testing.T) {
 		{"far from all", "[jobs]\nzzzzzzzz = 1", `f.toml:2: jobs.zzzzzzzz: unknown key (known here: keep_named)`},
 		{"section", "\n[sever]\ngrace = 1\ndrain = 1", `f.toml:2: sever: unknown section (did you mean server?)`},
 		{"dotted section", "\n\nsever.grace = '1s'", `f.toml:3: sever: unknown section (did you mean server?)`},
-		{"deep section", "\n[server.tls]\ncert = 'x'", `f.toml:2: server.tls: unknown key (known here: handshake_timeout, max_unauthenticated, max_connections, grace, drain)`},
-		{"deep dotted", "\n[x]\n[server]\na.b.c = 1", "f.toml:2: x: unknown section (known here: server, exec, jobs, log)\n" +
-			`f.toml:4: server.a: unknown key (known here: handshake_timeout, max_unauthenticated, max_connections, grace, drain)`},
+		{"deep section", "\n[server.tls]\ncert = 'x'", `f.toml:2: server.tls: unknown key (known here: udp, handshake_timeout, max_unauthenticated, max_connections, grace, drain)`},
+		{"deep dotted", "\n[x]\n[server]\na.b.c = 1", "f.toml:2: x: unknown section (known here: server, exec, jobs, classic, metrics, log)\n" +
+			`f.toml:4: server.a: unknown key (known here: udp, handshake_timeout, max_unauthenticated, max_connections, grace, drain)`},
 		{"key in a comment and in text", "# grce = 1\n[exec]\nlang = 'C'\n[exec.env]\nA = '''\ngrce = 1\n'''\n[server]\ngrce = 1",
 			`f.toml:9: server.grce: unknown key (did you mean server.grace?)`},
 		{"same name elsewhere", "[server]\n[jobs]\ngrace = '1s'", `f.toml:3: jobs.grace: unknown key (grace belongs under [server])`},
@@ -41,7 +41,7 @@ func TestErrors(t *testing.T) {
 		{"long raw text", "[exec]\nlang = '''\nx y\n'''", `f.toml:2: exec.lang: must be the name of a locale such as "C.UTF-8", not "x y\u000A"`},
 		{"long inline table", "[exec]\nlimits = {\n  core = 1,\n  cpu = -1,\n}", `f.toml:4: exec.limits.cpu: must not be negative; for no limit write "unlimited"`},
 
-		// Syntax. B37
+		// Syntax.
 		{"duplicate key", "listen = ':1'\n\nlisten = ':2'", `f.toml:3: listen: Key 'listen' has already been defined (remove one of the two)`},
 		{"duplicate quoted", "[server]\ngrace = '1s'\n'grace' = '1s'", `f.toml:3: server.grace: Key 'server.grace' has already been defined (remove one of the two)`},
 		{"duplicate section", "[log]\n[exec]\n[log]", `f.toml:3: Key 'log' has already been defined (remove one of the two)`},
@@ -49,7 +49,7 @@ func TestErrors(t *testing.T) {
 		{"invalid UTF-8", "# \u00e9\n# \ufffd\n# \xff", `f.toml:3: not valid UTF-8 (save the file as UTF-8)`},
 		{"UTF-16", "\xff\xfel\x00", `f.toml:1: not valid UTF-8 (save the file as UTF-8)`},
 
-		// Values of the wrong type. B37
+		// Values of the wrong type.
 		{"integer for text", "listen = 8000", `f.toml:1: listen: must be text in quotes, not an integer`},
 		{"text for integer", "[server]\nmax_connections = '1'", `f.toml:2: server.max_connections: must be an integer without quotes, not text in quotes`},
 		{"fraction", "[server]\nmax_connections = 1.5", `f.toml:2: server.max_connections: must be an integer without quotes, not a fraction`},
@@ -65,6 +65,9 @@ func TestErrors(t *testing.T) {
 		{"text for list", "[exec]\naccept_env = 'A'", `f.toml:2: exec.accept_env: must be a list of names such as ["LANG", "LC_*"], not text in quotes`},
 		{"list for env", "[exec]\nenv = ['A=b']", `f.toml:2: exec.env: must be a table such as { NAME = "value" }, not a list`},
 		{"number in env", "[exec.env]\nA = 'x'\nB = 1", `f.toml:3: exec.env.B: must be text in quotes, not an integer`},
+		{"PATH in env", "[exec.env]\nA = 'x'\nPATH = '/bin'", `f.toml:3: exec.env.PATH: is set by exec.path; write path under [exec] instead`},
+		{"LANG in env", "[exec.env]\nLANG = 'C'", `f.toml:2: exec.env.LANG: is set by exec.lang; write lang under [exec] instead`},
+		{"HOME in env", "[exec]\nenv = { HOME = '/' }", `f.toml:2: exec.env.HOME: comes from the account that the command runs as; remove it`},
 		{"list for limits", "[exec]\nlimits = []", `f.toml:2: exec.limits: must be a table such as { nofile = "1024:524288" }, not a list`},
 		{"bool in limits", "[exec]\nlimits.core = false", `f.toml:2: exec.limits.core: must be a number, "unlimited" or "soft:hard", not true or false`},
 
@@ -113,7 +116,7 @@ func TestSyntaxErrors(t *testing.T) {
 	}
 }
 
-// TestWhiteSpace: tabs and CRLF are ordinary in TOML. B37
+// TestWhiteSpace: tabs and CRLF are ordinary in TOML.
 func TestWhiteSpace(t *testing.T) {
 	for _, text := range []string{
 		"[server]\r\ngrace = '2s'\r\n",

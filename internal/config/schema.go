@@ -24,10 +24,11 @@ type value interface {
 // schema returns every key of the file, in the order in which they are
 // written, bound to the fields of c.
 func schema(c *Config) []key {
-	sv, ex := &c.Server, &c.Exec
+	sv, ex, cl := &c.Server, &c.Exec, &c.Classic
 	return []key{
 		{"listen", &text{&c.Listen, checkListen}},
 
+		{"server.udp", &boolean{&sv.UDP}},
 		{"server.handshake_timeout", &duration{&sv.HandshakeTimeout, 100 * time.Millisecond, 5 * time.Minute}},
 		{"server.max_unauthenticated", &integer{&sv.MaxUnauthenticated, 1, 1_000_000}},
 		{"server.max_connections", &integer{&sv.MaxConnections, 1, 1_000_000}},
@@ -36,14 +37,34 @@ func schema(c *Config) []key {
 
 		{"exec.path", &text{&ex.Path, checkPath}},
 		{"exec.lang", &text{&ex.Lang, checkLang}},
+		{"exec.charset", &text{&ex.Charset, oneOf("auto", "raw", "utf-8", "gbk", "gb18030")}},
 		{"exec.umask", &umask{&ex.Umask}},
 		{"exec.accept_env", &patterns{&ex.AcceptEnv}},
 		{"exec.env", &environment{&ex.Env}},
 		{"exec.stop_grace", &duration{&ex.StopGrace, 10 * time.Millisecond, time.Hour}},
 		{"exec.oom_score_adj", &integer{&ex.OOMScoreAdj, -1000, 1000}},
+		{"exec.max_processes", &integer{&ex.MaxProcesses, 0, 4_194_304}},
+		{"exec.max_memory", &memory{&ex.MaxMemory}},
+		{"exec.cgroup", &text{&ex.Cgroup, checkCgroup}},
 		{"exec.limits", &limits{&ex.Limits}},
 
 		{"jobs.keep_named", &duration{&c.Jobs.KeepNamed, time.Minute, 366 * day}},
+
+		{"classic.listen_tcp", &text{&cl.ListenTCP, orEmpty(checkListen)}},
+		{"classic.listen_udp", &text{&cl.ListenUDP, orEmpty(checkListen)}},
+		{"classic.key", &text{&cl.Key, orEmpty(checkKey)}},
+		{"classic.auth", &text{&cl.Auth, oneOf("none", "hmac-md5", "hmac-sha256")}},
+		{"classic.secret_file", &text{&cl.SecretFile, orEmpty(checkFile)}},
+		{"classic.output", &text{&cl.Output, oneOf("classic", "both")}},
+		{"classic.split", &text{&cl.Split, oneOf("none", "newline")}},
+		{"classic.pause", &duration{&cl.Pause, time.Millisecond, 10 * time.Second}},
+		{"classic.idle_timeout", &duration{&cl.IdleTimeout, time.Second, day}},
+		{"classic.udp_timeout", &duration{&cl.UDPTimeout, time.Second, day}},
+		{"classic.insecure", &boolean{&cl.Insecure}},
+		{"classic.max_connections", &integer{&cl.MaxConnections, 1, 10_000}},
+		{"classic.max_answer", &integer{&cl.MaxAnswer, 1 << 10, 1 << 30}},
+
+		{"metrics.listen", &text{&c.Metrics.Listen, orEmpty(checkMetrics)}},
 
 		{"log.level", &text{&c.Log.Level, oneOf("debug", "info", "warn", "error")}},
 		{"log.format", &text{&c.Log.Format, oneOf("auto", "console", "json")}},

@@ -80,6 +80,20 @@ func (i *integer) set(v any) error {
 
 func (i *integer) toml() string { return strconv.Itoa(*i.p) }
 
+// boolean is true or false.
+type boolean struct{ p *bool }
+
+func (b *boolean) set(v any) error {
+	on, ok := v.(bool)
+	if !ok {
+		return typeError("true or false without quotes", v)
+	}
+	*b.p = on
+	return nil
+}
+
+func (b *boolean) toml() string { return strconv.FormatBool(*b.p) }
+
 // duration is a time from min to max, both included, in the form of
 // [time.ParseDuration].
 type duration struct {
@@ -202,6 +216,12 @@ func (e *environment) set(v any) error {
 func variable(name string, v any) (string, error) {
 	s, ok := v.(string)
 	switch {
+	case name == "PATH":
+		return "", errors.New("is set by exec.path; write path under [exec] instead")
+	case name == "LANG":
+		return "", errors.New("is set by exec.lang; write lang under [exec] instead")
+	case slices.Contains([]string{"HOME", "USER", "LOGNAME", "SHELL"}, name):
+		return "", errors.New("comes from the account that the command runs as; remove it")
 	case !envName.MatchString(name):
 		return "", errors.New("is not the name of a variable (letters, digits and _)")
 	case !ok:

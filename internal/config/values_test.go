@@ -26,12 +26,20 @@ func TestBounds(t *testing.T) {
 		{"exec.path", []string{`"/"`, `"/usr/bin:/opt/a b"`}, []string{`""`, `"bin"`, `"/bin:"`, `":/bin"`, `"/a::/b"`, `"/bin:."`}, "is not absolute"},
 		{"exec.path", nil, []string{`"/a\n"`, `"/a\u0000"`, `"/a\u007f"`}, "control characters"},
 		{"exec.lang", []string{`"C"`, `"de_DE.UTF-8@euro"`}, []string{`""`, `"a b"`, `"/etc"`, `"C\n"`}, "name of a locale"},
+		{"exec.charset", []string{`"auto"`, `"raw"`, `"utf-8"`, `"gbk"`, `"gb18030"`},
+			[]string{`""`, `"GBK"`, `"utf8"`, `"cp936"`, `"gb2312"`, `"gbk "`, `"big5"`}, "must be one of auto, raw, utf-8, gbk, gb18030, not "},
 		{"exec.umask", []string{`"000"`, `"777"`, `"0022"`}, []string{`""`, `"22"`, `"1000"`, `"0o22"`, `"088"`, `"-22"`, `"+022"`, `"0_22"`}, "must be an octal number in quotes"},
 		{"exec.accept_env", []string{`[]`, `["*"]`, `["_"]`, `["A1_*"]`}, []string{`[""]`, `["A=B"]`, `["1A"]`, `["A**"]`, `["A*B"]`, `["**"]`, `["é"]`, `["A\n"]`}, "is not the name of a variable"},
 		{"exec.env", []string{`{}`, `{_ = "x"}`, `{A = "line\nline"}`}, []string{`{1A = ""}`, `{"A=B" = ""}`, `{"" = ""}`, `{"é" = ""}`, `{"A\n" = ""}`, `{"A*" = ""}`}, "is not the name of a variable"},
 		{"exec.env", nil, []string{`{A = "\u0000"}`}, "zero byte"},
 		{"exec.stop_grace", []string{`"10ms"`, `"1h"`}, []string{`"0s"`, `"9ms"`, `"1h1ns"`}, "must be from 10ms to 1h, not "},
 		{"exec.oom_score_adj", []string{"-1000", "1000"}, []string{"-1001", "1001"}, "must be from -1000 to 1000, not "},
+		{"exec.max_processes", []string{"0", "4_194_304"}, []string{"-1", "4_194_305"}, "must be from 0 to 4194304, not "},
+		{"exec.max_memory", []string{`"unlimited"`, `"1MiB"`, `"1024KiB"`, `"1TiB"`, `"1%"`, `"100%"`, "1_048_576"},
+			[]string{`"1023KiB"`, `"0GiB"`, "1_048_575", "-1"}, "must be at least 1MiB, not "},
+		{"exec.max_memory", nil, []string{`""`, `"none"`, `"0%"`, `"101%"`, `"1.5GiB"`, `"2G"`, `"2GB"`, `" 2GiB"`, `"2 GiB"`, `"-1GiB"`, `"8388608TiB"`, `"1"`, `"KiB"`, `"%"`},
+			`must be "unlimited", a size in quotes`},
+		{"exec.cgroup", []string{`"auto"`, `"own"`, `"off"`, `"/sys/fs/cgroup/a b"`}, []string{`""`, `"on"`, `"rexecd"`, `"/a/../b"`, `"/a/"`, `"/a\n"`}, `must be "auto", "own", "off" or the directory`},
 		{"exec.limits", []string{`{as = 1, core = 1, cpu = 1, data = 1, fsize = 1, locks = 1, memlock = 1, msgqueue = 1, nice = 1, ` +
 			`nofile = 1, nproc = 1, rss = 1, rtprio = 1, rttime = 1, sigpending = 1, stack = 1}`},
 			[]string{`{nofiles = 1}`}, "no such limit (did you mean nofile?)"},
@@ -64,6 +72,7 @@ func TestListenHints(t *testing.T) {
 		"::1":    `write the IPv6 address in brackets and add the port: "[::1]:8000"`,
 		"*:8000": `for every address leave it out`,
 		":https": `the port must be a number from 0 to 65535`,
+		":512":   `must not be port 512`,
 	} {
 		_, err := Parse("f.toml", []byte("listen = '"+value+"'"))
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -14,12 +14,15 @@ import (
 type run struct {
 	session *session
 	a       *job.Attachment
+	text    *text         // converts the output; nil: it goes out as it is
 	done    chan struct{} // closed when send has ended
 	told    bool          // send wrote why the conversation ends; valid once done is closed
 }
 
-func (r *run) start(a *job.Attachment, started *proto.Started) {
+func (r *run) start(a *job.Attachment, m *proto.Run, started *proto.Started) {
 	r.a = a
+	printed, gbLocale := a.Job().Printed()
+	r.text = newText(m, started, printed, gbLocale, r.session.out.w)
 	r.session.out.take(a.Wake)
 	r.session.server.wg.Go(func() {
 		defer close(r.done)
@@ -33,11 +36,17 @@ func (r *run) start(a *job.Attachment, started *proto.Started) {
 // send writes everything of the execution, the exit record last.
 func (r *run) send(started *proto.Started) error {
 	out := r.session.out
+	defer r.text.stop()
 	if err := out.w.Write(started); err != nil {
 		return err
 	}
 	for {
 		e, err := r.a.Next()
+		if len(e.Data) == 0 { // the writer is needed for something else
+			if err := r.text.settle(); err != nil {
+				return err
+			}
+		}
 		if errors.Is(err, job.ErrTakenOver) {
 			r.told = out.w.Write(&proto.Error{Code: proto.ErrorTakenOver, Text: err.Error()}) == nil
 			return out.giveBack(nil)
@@ -47,12 +56,17 @@ func (r *run) send(started *proto.Started) error {
 		}
 		switch {
 		case e.Exit != nil:
+			if err := r.text.end(e.Exit); err != nil {
+				return err
+			}
 			r.a.Detach()
 			return out.giveBack(e.Exit)
 		case e.Woken:
-			err = out.flush()
+			err = errors.Join(out.flush(), r.text.idle(r.a.Wake))
 		case e.Ack != nil:
 			err = out.w.Write(e.Ack)
+		case r.text != nil:
+			err = r.text.data(e.Stream, e.Offset, e.Data, r.a.Wake)
 		default:
 			err = out.w.Data(e.Stream.Type(), e.Offset, e.Data)
 		}
@@ -69,7 +83,9 @@ func (r *run) kick() {
 	_ = r.session.ch.SetReadDeadline(time.Unix(1, 0))
 }
 
-const kickTime = 250 * time.Millisecond
+// kickTime is what a client has to read what is on its way and be told. One that is not told takes its connection for
+// broken, comes back, and throws the newer one out. A newer one waits for it only if the older one does not read.
+const kickTime = time.Second
 
 // over reports whether the exit record was handed out. It waits for its write to end, so that the
 // writer is free for the next command.

@@ -41,6 +41,12 @@ func (r raw) Append(b []byte) []byte { return append(b, r...) }
 // data is a data frame with one byte at offset 0.
 func data(t proto.Type) raw { return append(raw{byte(t)}, 0, 0, 0, 0, 0, 0, 0, 0, 'x') }
 
+// text is a frame of converted output, of one byte at offset 0.
+func text(t proto.Type) raw {
+	b := proto.AppendTextHeader(nil, t, proto.TextHeader{Length: 1}, 1)
+	return append(raw(b[4:]), 'x')
+}
+
 // alphabet holds every type, well-formed, an unknown one and one that may be ignored. The request
 // differs from sequence to sequence, so it is left empty here.
 func alphabet() []symbol {
@@ -57,6 +63,8 @@ func alphabet() []symbol {
 		{"Started", &proto.Started{PID: 1}, breaks, breaks},
 		{"Stdout", data(proto.TypeStdout), breaks, breaks},
 		{"Stderr", data(proto.TypeStderr), breaks, breaks},
+		{"StdoutText", text(proto.TypeStdoutText), breaks, breaks},
+		{"StderrText", text(proto.TypeStderrText), breaks, breaks},
 		{"Stdin", data(proto.TypeStdin), breaks, nothing},
 		{"EOF", proto.EOF{}, breaks, nothing},
 		{"Ack", &proto.Ack{Stream: proto.Stdout, Window: 1 << 20}, breaks, nothing},
@@ -123,7 +131,7 @@ func spell(letters []symbol, word []int) string {
 	return strings.Join(names, " ")
 }
 
-// TestSequencesBeforeTheProof is row E1 (CVE-2018-10933, CVE-2025-32433): whatever a stranger sends
+// TestSequencesBeforeTheProof (CVE-2018-10933, CVE-2025-32433): whatever a stranger sends
 // instead of a proof, nothing is started, and the one answer is the refusal.
 func TestSequencesBeforeTheProof(t *testing.T) {
 	before := runtime.NumGoroutine()

@@ -10,12 +10,10 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -41,7 +39,7 @@ type Privileged interface {
 	// Authorize checks that a grant is still good for a peer at this address.
 	Authorize(*auth.Grant, netip.Addr) error
 	// Start starts what a request asks for, if the grant's key may.
-	Start(context.Context, *auth.Grant, netip.Addr, *proto.Run) (*job.Process, error)
+	Start(context.Context, *auth.Grant, job.Peer, *proto.Run) (*job.Process, error)
 }
 
 // Options are a server's settings. The zero value works.
@@ -50,6 +48,7 @@ type Options struct {
 	MaxUnauthenticated int           // connections without a proof; default 512
 	MaxConnections     int           // in all; default 16,384
 	Log                *zap.Logger   // default: none
+	Observer           Observer      // default: none
 }
 
 func (o Options) withDefaults() Options {
@@ -80,12 +79,18 @@ type Server struct {
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
 	total     int
-	closing   bool
+	accepted  PerTransport // of listeners so far
+	revoked   uint64       // sessions that were ended since their keys were not valid any more
+	reviews   uint64
+	closing   bool // commands are drained; who comes is told so
+	over      bool // nobody is let in any more
 	wg        sync.WaitGroup
 
-	strangers map[Channel]struct{} // without a proof as yet
-	stopping  chan struct{}        // closed when Shutdown begins
+	strangers map[Channel]struct{}             // without a proof as yet
+	probes    map[netip.AddrPort]chan struct{} // see Expect
+	drained   chan struct{}                    // closed when no command runs any more
 	reviewing sync.Once
+	draining  sync.Once
 }
 
 // New returns a server for the jobs of one table.
@@ -94,63 +99,12 @@ func New(p Privileged, jobs *job.Table, o Options) *Server {
 	return &Server{
 		options: o, privileged: p, jobs: jobs, log: o.Log, attempts: sampled(o.Log),
 		listeners: map[net.Listener]struct{}{}, sessions: map[*session]struct{}{},
-		strangers: map[Channel]struct{}{}, stopping: make(chan struct{}),
+		strangers: map[Channel]struct{}{}, probes: map[netip.AddrPort]chan struct{}{}, drained: make(chan struct{}),
 	}
 }
 
 // ErrClosed is returned by Serve after Shutdown.
 var ErrClosed = errors.New("server closed")
-
-// Serve accepts connections until the listener fails, ctx ends or Shutdown is called; the last two
-// give ErrClosed. It closes the listener, whose connections must be Channels.
-func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
-	if !s.track(ln) {
-		ln.Close()
-		return ErrClosed
-	}
-	defer s.untrack(ln)
-	s.reviewing.Do(func() { s.wg.Go(s.review) })
-	stop := context.AfterFunc(ctx, func() { ln.Close() })
-	defer stop()
-	var backoff time.Duration
-	for {
-		conn, err := ln.Accept()
-		if err != nil {
-			if s.isClosing() || ctx.Err() != nil {
-				return ErrClosed
-			}
-			if !passing(err) {
-				return err
-			}
-			backoff = min(max(2*backoff, 5*time.Millisecond), time.Second)
-			s.log.Warn("accepting a connection", zap.Error(err), zap.Duration("retry", backoff))
-			sleep(ctx, backoff)
-			continue
-		}
-		backoff = 0
-		s.admit(ctx, conn)
-	}
-}
-
-// passing reports whether an error of accept(2) ends by itself: the limits on files and memory, or a
-// peer that left before it was accepted.
-func passing(err error) bool {
-	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
-}
 
 // admit starts serving a connection unless there are too many.
 func (s *Server) admit(ctx context.Context, conn net.Conn) {
@@ -159,35 +113,66 @@ func (s *Server) admit(ctx context.Context, conn net.Conn) {
 		panic("internal error: a listener's connection is not a Channel")
 	}
 	s.mu.Lock()
-	reason := s.full()
+	reason, class := s.full()
+	s.accepted.add(ch.Kind())
+	var displaced Channel
 	if reason == "" {
+		displaced = s.makeRoom()
 		s.strangers[ch] = struct{}{}
 		s.total++
 		s.wg.Go(func() { s.welcome(ctx, ch) }) // before Shutdown can begin to wait
 	}
 	s.mu.Unlock()
+	if displaced != nil {
+		cut(displaced)
+	}
 	if reason != "" {
-		s.attempt(ch, "dropped", zap.String("reason", reason))
+		s.attempt(ch, Attempt{Outcome: "dropped", Reason: class}, zap.String("reason", reason))
 		conn.Close()
 	}
 }
 
-// full is why no further connection can be taken; empty if one can. Called with the lock held. Above
-// half the limit of unproven connections one is dropped at random, more likely the more there are, so
-// that a flood cannot keep everybody else out for certain (as MaxStartups in sshd_config(5)).
-func (s *Server) full() string {
-	limit := s.options.MaxUnauthenticated
-	switch {
-	case s.closing:
-		return "shutting down"
-	case s.total >= s.options.MaxConnections:
-		return "max_connections reached"
-	case len(s.strangers) >= limit:
-		return "max_unauthenticated reached"
-	case rand.IntN(limit) < 2*len(s.strangers)-limit:
-		return "early drop below max_unauthenticated"
+// cut closes a connection at once.
+func cut(ch Channel) {
+	if a, ok := ch.(aborter); ok {
+		a.Abort()
+		return
 	}
-	return ""
+	ch.Close()
+}
+
+// full is why no further connection can be taken, and the class of it; empty if one can. Called with the
+// lock held.
+func (s *Server) full() (reason, class string) {
+	switch {
+	case s.over:
+		return "shutting down", reasonShutdown
+	case s.total >= s.options.MaxConnections:
+		return "max_connections reached", reasonTotal
+	}
+	return "", ""
+}
+
+// makeRoom gives up one of the connections without a proof if there are too many, and returns it to be cut.
+// Which one, nobody can foresee; but who means well has proved himself within milliseconds, so that those
+// who keep silent shut out nobody. Called with the lock held.
+func (s *Server) makeRoom() Channel {
+	if len(s.strangers) < s.options.MaxUnauthenticated {
+		return nil
+	}
+	for ch := range s.strangers {
+		delete(s.strangers, ch)
+		return ch
+	}
+	return nil
+}
+
+// wasDisplaced reports whether a stranger had to make room.
+func (s *Server) wasDisplaced(ch Channel) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, here := s.strangers[ch]
+	return !here
 }
 
 func (s *Server) track(ln net.Listener) bool {
@@ -195,6 +180,7 @@ func (s *Server) track(ln net.Listener) bool {
 	defer s.mu.Unlock()
 	if !s.closing {
 		s.listeners[ln] = struct{}{}
+		s.reviewing.Do(func() { s.wg.Go(s.review) }) // before Shutdown can begin to wait
 	}
 	return !s.closing
 }
@@ -206,31 +192,25 @@ func (s *Server) untrack(ln net.Listener) {
 	s.mu.Unlock()
 }
 
-func (s *Server) isClosing() bool {
+func (s *Server) isOver() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.closing
+	return s.over
 }
 
-// Shutdown stops accepting, ends idle sessions, gives running commands until ctx ends and then ends
-// them, tells their clients, and returns once nothing of the server's or the jobs' runs any more.
+// Shutdown refuses new commands, ends idle sessions, gives running commands until ctx ends and then ends them,
+// tells their clients, and returns once nothing of the server's or the jobs' runs any more. Until the commands have
+// ended, connections are taken: whoever comes is told, and can take up a command that still runs.
 func (s *Server) Shutdown(ctx context.Context) {
 	s.mu.Lock()
-	if !s.closing {
-		s.closing = true
-		close(s.stopping)
-	}
-	for ln := range s.listeners {
-		ln.Close()
-	}
-	for ch := range s.strangers {
-		_ = ch.SetDeadline(time.Unix(1, 0))
-	}
+	s.closing = true
 	for sess := range s.sessions {
 		sess.dismiss(proto.ErrorShutdown, "the daemon is shutting down")
 	}
 	s.mu.Unlock()
 	s.jobs.Shutdown(ctx)
+	s.draining.Do(func() { close(s.drained) })
+	s.letNobodyIn()
 	// All exit records exist now. Clients get a moment to take the rest of their output.
 	last := time.AfterFunc(lastWords, func() {
 		s.mu.Lock()
@@ -243,25 +223,46 @@ func (s *Server) Shutdown(ctx context.Context) {
 	s.wg.Wait()
 }
 
+// letNobodyIn closes the listeners, and the connections of those who have not proved themselves yet.
+func (s *Server) letNobodyIn() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
+	for ln := range s.listeners {
+		ln.Close()
+	}
+	for ch := range s.strangers {
+		_ = ch.SetDeadline(time.Unix(1, 0))
+	}
+}
+
 // reviewEvery is how soon a key that was revoked or has expired ends what was done with it.
 const reviewEvery = 2 * time.Second
 
-// review ends sessions and jobs whose keys are not valid any more.
+// review ends sessions and jobs whose keys are not valid any more, also while commands are drained, which can take
+// as long as the configuration says.
 func (s *Server) review() {
 	tick := time.NewTicker(reviewEvery)
 	defer tick.Stop()
 	for {
 		select {
-		case <-s.stopping:
+		case <-s.drained:
 			return
 		case <-tick.C:
 		}
 		s.mu.Lock()
 		open := slices.Collect(maps.Keys(s.sessions))
 		s.mu.Unlock()
+		ended := uint64(0)
 		for _, sess := range open {
-			sess.review()
+			if sess.review() {
+				ended++
+			}
 		}
+		s.mu.Lock()
+		s.reviews++
+		s.revoked += ended
+		s.mu.Unlock()
 		s.jobs.Review()
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 	"rexec/internal/server"
 )
 
-// TestShutdownWithPeerThatReadsNothing is row D8: the peer fills every buffer and stays.
+// TestShutdownWithPeerThatReadsNothing: the peer fills every buffer and stays.
 func TestShutdownWithPeerThatReadsNothing(t *testing.T) {
 	tests := []struct {
 		name string
@@ -74,8 +75,7 @@ func flood(c *client, m proto.Message) {
 	_ = c.conn.SetWriteDeadline(time.Time{})
 }
 
-// TestFloodEndsBounded: pongs that nobody reads must cost the daemon no memory. (A flood against a
-// running command is swallowed, one message at a time.)
+// TestFloodOfPings: pongs that nobody reads must cost the daemon no memory.
 func TestFloodOfPings(t *testing.T) {
 	d := newDaemon(t, job.Options{}, server.Options{})
 	d.half.start = sleep
@@ -92,7 +92,7 @@ func TestFloodOfPings(t *testing.T) {
 	}
 	for range 100 {
 		if _, err := c.conn.Write(frames); err != nil {
-			t.Fatal(err)
+			break // it was cut off
 		}
 	}
 	runtime.GC()
@@ -101,6 +101,47 @@ func TestFloodOfPings(t *testing.T) {
 		t.Errorf("100,000 pings hold %d bytes", grown)
 	}
 }
+
+// TestFloodIsCutOff: who sends a hundred thousand messages that move nothing on is told, and is gone.
+func TestFloodIsCutOff(t *testing.T) {
+	for name, m := range map[string]proto.Message{
+		"ping": proto.Ping{Token: 1}, "pong": proto.Pong{Token: 1}, "signal": proto.Signal{Name: "USR1"},
+		"window": &proto.Window{}, "to be skipped": typed(0xff),
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDaemon(t, job.Options{}, server.Options{})
+			d.half.start = sleep
+			c := d.proven()
+			c.send(request(1))
+			c.await(proto.TypeStarted)
+			frames := []byte{}
+			for range 1000 {
+				frames = proto.AppendFrame(frames, m)
+			}
+			go func() {
+				for range 100 {
+					if _, err := c.conn.Write(frames); err != nil {
+						return
+					}
+				}
+			}()
+			for {
+				e, err := proto.ParseError(c.await(proto.TypeError))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if e.Code == proto.ErrorFlood {
+					return
+				}
+			}
+		})
+	}
+}
+
+// typed is a message of a type without a payload.
+type typed byte
+
+func (m typed) Append(b []byte) []byte { return append(b, byte(m)) }
 
 // TestShutdownWithSilentStranger: who never proved anything must not hold the daemon up for longer
 // than those who did.
@@ -124,7 +165,7 @@ func TestShutdownGivesAStartingCommandItsTime(t *testing.T) {
 		program = s
 		return p, err
 	}
-	c := d.proven()
+	c, idle := d.proven(), d.proven()
 	m := request(1)
 	m.OnDisconnect = proto.DisconnectKeep
 	c.send(m)
@@ -133,8 +174,12 @@ func TestShutdownGivesAStartingCommandItsTime(t *testing.T) {
 	defer cancel()
 	down := make(chan struct{})
 	go func() { defer close(down); d.server.Shutdown(ctx) }()
-	<-d.ln.closed
-	pause(20 * time.Millisecond) // the sessions are told right after the listeners
+	idle.await(proto.TypeError) // the sessions are told
+	late := d.proven()
+	late.send(request(2))
+	if x, err := proto.ParseExit(late.await(proto.TypeExit)); err != nil || x.State != proto.StateRefused || x.Cause != proto.CauseShutdown {
+		t.Errorf("who comes while commands are drained: %+v, %v", x, err)
+	}
 	close(proceed)
 	typ, _, err := c.read()
 	if typ != proto.TypeStarted || err != nil {
@@ -147,6 +192,36 @@ func TestShutdownGivesAStartingCommandItsTime(t *testing.T) {
 	}
 	program.end(0)
 	<-down
+}
+
+// TestRevokedWhileDraining: a key that is revoked ends its commands although they were given time to end.
+func TestRevokedWhileDraining(t *testing.T) {
+	d := newDaemon(t, job.Options{}, server.Options{})
+	d.half.start = sleep
+	var revoked atomic.Bool
+	d.half.authorize = func() error {
+		if revoked.Load() {
+			return errors.New("the key was revoked")
+		}
+		return nil
+	}
+	c, idle := d.proven(), d.proven()
+	c.send(request(1))
+	c.await(proto.TypeStarted)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	down := make(chan struct{})
+	go func() { defer close(down); d.server.Shutdown(ctx) }()
+	idle.await(proto.TypeError) // the sessions are told
+	revoked.Store(true)
+	x, err := proto.ParseExit(c.await(proto.TypeExit))
+	if err != nil || x.State != proto.StateKilled || x.Cause != proto.CauseRevoked {
+		t.Errorf("%+v, %v", x, err)
+	}
+	<-down
+	if ctx.Err() != nil {
+		t.Error("it ended with the time for draining only")
+	}
 }
 
 // TestRefusedMeansNotStarted: the state "refused" says that nothing ran, so nothing may run then.
@@ -278,7 +353,7 @@ func TestCommandsInARow(t *testing.T) {
 	}
 }
 
-// TestFrameClaims is row D6: a length alone allocates nothing.
+// TestFrameClaims: a length alone allocates nothing.
 func TestFrameClaims(t *testing.T) {
 	d := newDaemon(t, job.Options{}, server.Options{})
 	claims := map[string]struct {
@@ -324,7 +399,7 @@ func TestFrameClaims(t *testing.T) {
 	}
 }
 
-// TestManySilentStrangers is row D1 in small: somebody with a key gets in, in time, every time.
+// TestManySilentStrangers: somebody with a key gets in, in time, every time.
 func TestManySilentStrangers(t *testing.T) {
 	d := newDaemon(t, job.Options{}, server.Options{})
 	for range 300 {
@@ -351,7 +426,7 @@ func (c *client) closeIfOpen() {
 	}
 }
 
-// TestPanicsStayInTheirConversation is row F12: the daemon goes on, and can be shut down.
+// TestPanicsStayInTheirConversation: the daemon goes on, and can be shut down.
 func TestPanicsStayInTheirConversation(t *testing.T) {
 	d := newDaemon(t, job.Options{}, server.Options{})
 	d.half.start = func(m *proto.Run) (*job.Process, error) {

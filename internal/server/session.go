@@ -22,17 +22,19 @@ type session struct {
 	server *Server
 	ch     Channel
 	grant  *auth.Grant
+	since  time.Time
 	in     *proto.Reader
 	out    *outbox
 	log    *zap.Logger
 
+	idle    allowance                   // of the reader
 	run     *run                        // the current or the last command
 	closing atomic.Pointer[proto.Error] // why the session ends once nothing runs in it
 }
 
 func newSession(s *Server, ch Channel, grant *auth.Grant) *session {
 	return &session{
-		server: s, ch: ch, grant: grant,
+		server: s, ch: ch, grant: grant, since: time.Now(),
 		in: proto.NewReader(ch), out: &outbox{w: proto.NewWriter(ch)},
 		log: s.log.With(zap.String("key", grant.KeyID()), zap.Stringer("peer", ch.RemoteAddr())),
 	}
@@ -82,6 +84,14 @@ func (s *session) read(ctx context.Context) error {
 // dispatch acts on one message.
 func (s *session) dispatch(ctx context.Context, t proto.Type) error {
 	switch t {
+	case proto.TypeRun, proto.TypeAck:
+	case proto.TypeStdin: // has its own bytes to show for itself, or not
+	default:
+		if !s.idle.spend() {
+			return s.flooded()
+		}
+	}
+	switch t {
 	case proto.TypeRun:
 		return s.begin(ctx)
 	case proto.TypeStdin, proto.TypeEOF, proto.TypeAck, proto.TypeSignal, proto.TypeWindow:
@@ -106,6 +116,9 @@ func (s *session) forRun(t proto.Type) error {
 		offset, err := s.in.Offset()
 		if err != nil {
 			return err
+		}
+		if s.in.Left() == 0 && !s.idle.spend() {
+			return s.flooded()
 		}
 		return s.run.input(offset, s.in)
 	}
@@ -133,8 +146,20 @@ func (s *session) forRun(t proto.Type) error {
 		}
 		return s.signal(m.Name)
 	default:
-		return s.note("no terminal")
+		m, err := proto.ParseWindow(payload)
+		if err != nil {
+			return err
+		}
+		return s.resize(m)
 	}
+}
+
+// resize passes a size on. One that comes after the command's end has no effect, as a signal then.
+func (s *session) resize(m proto.Window) error {
+	if err := s.run.a.Job().Resize(m); errors.Is(err, job.ErrNoTerminal) {
+		return s.note(err.Error())
+	}
+	return nil
 }
 
 func (s *session) signal(name string) error {
@@ -183,8 +208,11 @@ func (s *session) begin(ctx context.Context) error {
 		return err
 	}
 	if x != nil {
-		s.log.Info("command not run", zap.Stringer("id", m.ID), zap.Stringer("state", x.State),
+		s.log.Info("command not run", zap.Stringer("job", m.ID), zap.Stringer("outcome", x.State),
 			zap.String("reason", clean(x.Reason)))
+		if o := s.server.options.Observer; o != nil {
+			o.NotRun(x)
+		}
 		return s.out.w.Write(x)
 	}
 	s.run = r
@@ -205,9 +233,13 @@ func (s *session) open(ctx context.Context, m *proto.Run) (*run, *proto.Exit, er
 		return nil, job.Refused(proto.CausePolicy, err.Error()), nil
 	}
 	j, existed, x := s.server.jobs.Open(job.Grant{
-		KeyID: s.grant.KeyID(),
+		KeyID: s.grant.KeyID(), Peer: s.ch.RemoteAddr().String(),
 		Start: func(m *proto.Run) (*job.Process, error) {
-			return s.server.privileged.Start(ctx, s.grant, addr, m)
+			p, err := s.server.privileged.Start(ctx, s.grant, peerOf(s.ch), m)
+			if where := job.Where(err); where != "" {
+				s.log.Info("command refused", zap.Stringer("job", m.ID), zap.String("by", where))
+			}
+			return p, err
 		},
 		Valid: func() error { return s.server.privileged.Authorize(s.grant, addr) },
 	}, m)
@@ -220,7 +252,10 @@ func (s *session) open(ctx context.Context, m *proto.Run) (*run, *proto.Exit, er
 		return nil, nil, asBreach(err)
 	}
 	started.Attached = existed
-	r.start(a, started)
+	if existed && m.Window != (proto.Window{}) {
+		_ = j.Resize(m.Window) // the client's window may have changed while it was away
+	}
+	r.start(a, m, started)
 	if s.closing.Load() != nil {
 		_ = s.ch.SetReadDeadline(time.Time{}) // the session was to end idle, and it ends after this
 	}
@@ -230,10 +265,12 @@ func (s *session) open(ctx context.Context, m *proto.Run) (*run, *proto.Exit, er
 
 func (s *session) logStart(m *proto.Run, started *proto.Started) {
 	if ce := s.log.Check(zap.InfoLevel, "command"); ce != nil {
-		ce.Write(zap.Stringer("id", m.ID), zap.Bool("attached", started.Attached), zap.Uint64("pid", started.PID))
+		ce.Write(zap.Stringer("job", m.ID), zap.Bool("attached", started.Attached), zap.Uint64("pid", started.PID),
+			zap.Bool("terminal", len(m.Pty) > 0))
 	}
 	if ce := s.log.Check(zap.DebugLevel, "command text"); ce != nil {
-		ce.Write(zap.Stringer("id", m.ID), zap.ByteString("shell", m.Shell), zap.ByteStrings("argv", m.Argv))
+		ce.Write(zap.Stringer("job", m.ID), zap.ByteString("shell", m.Shell), zap.ByteStrings("argv", m.Argv),
+			zap.String("subsystem", m.Subsystem))
 	}
 }
 
@@ -266,7 +303,12 @@ func (s *session) close(last *proto.Error) {
 		told = true
 	}
 	if told {
-		linger(s.ch, time.Second)
+		limit := time.Second
+		if _, ok := s.ch.(multiplexed); ok {
+			// What a kernel does for a TCP connection after the end of the process, nobody does for this one.
+			limit = lastWords
+		}
+		linger(s.ch, limit)
 		return
 	}
 	if a, ok := s.ch.(aborter); ok && s.closing.Load() != nil {
@@ -286,15 +328,24 @@ func (s *session) dismiss(code proto.ErrorCode, text string) {
 	s.out.whenIdle(func() { _ = s.ch.SetReadDeadline(time.Unix(1, 0)) })
 }
 
-// review dismisses the session if its key may not be used any more.
-func (s *session) review() {
+// lastCall is for a session that begins while the server is about to end: it has a moment to ask, and
+// gets an answer.
+func (s *session) lastCall() {
+	s.closing.Store(&proto.Error{Code: proto.ErrorShutdown, Text: "the daemon is shutting down"})
+	_ = s.ch.SetReadDeadline(time.Now().Add(time.Second))
+}
+
+// review dismisses the session if its key may not be used any more, and reports whether it did.
+func (s *session) review() bool {
 	if s.closing.Load() != nil {
-		return
+		return false
 	}
-	if err := s.server.privileged.Authorize(s.grant, remoteAddr(s.ch)); err != nil {
+	err := s.server.privileged.Authorize(s.grant, remoteAddr(s.ch))
+	if err != nil {
 		s.log.Warn("key not valid any more", zap.String("reason", clean(err.Error())))
 		s.dismiss(proto.ErrorRevoked, err.Error())
 	}
+	return err != nil
 }
 
 // abort ends the session now.

@@ -87,7 +87,7 @@ func (p *privileged) Authorize(g *auth.Grant, a netip.Addr) error {
 	return err
 }
 
-func (p *privileged) Start(_ context.Context, _ *auth.Grant, _ netip.Addr, m *proto.Run) (*job.Process, error) {
+func (p *privileged) Start(_ context.Context, _ *auth.Grant, _ job.Peer, m *proto.Run) (*job.Process, error) {
 	p.starts.Add(1)
 	if p.start == nil {
 		return nil, errors.New("this test starts nothing")
