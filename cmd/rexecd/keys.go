@@ -2,49 +2,25 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
 	"os"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"rexec/internal/auth"
 	"rexec/internal/config"
 )
 
-// identity opens this server's identity or makes it, so that a key can be added before the daemon's
-// first start.
-func identity(dir string) (auth.Identity, error) {
-	id, err := auth.OpenIdentity(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		id, err = auth.CreateIdentity(dir)
-	}
-	return id, err
-}
-
-func printID(c *common, io streams) error {
-	dir, err := c.state()
-	if err != nil {
-		return err
-	}
-	id, err := identity(dir)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(io.out, id.ID)
-	return err
-}
-
 // keyOptions are what key add was told.
 type keyOptions struct {
-	address, runAs, command, notAfter string
-	from, argv                        []string
+	address, runAs, command, charset, notBefore, notAfter string
+	from, argv, limits                                    []string
+	noPty                                                 bool
 }
 
 func keyAdd(c *common, args []string, io streams) error {
@@ -53,7 +29,11 @@ func keyAdd(c *common, args []string, io streams) error {
 	set.StringVar(&o.address, "address", "", "")
 	set.StringVar(&o.runAs, "run-as", "", "")
 	set.StringVar(&o.command, "command", "", "")
+	set.StringVar(&o.charset, "charset", "", "")
+	set.BoolVar(&o.noPty, "no-pty", false, "")
 	set.StringVar(&o.notAfter, "not-after", "", "")
+	set.StringVar(&o.notBefore, "not-before", "", "")
+	set.StringArrayVar(&o.limits, "limit", nil, "")
 	set.StringArrayVar(&o.from, "from", nil, "")
 	set.StringArrayVar(&o.argv, "argv", nil, "")
 	names, err := c.parse(set, args)
@@ -71,37 +51,46 @@ func keyAdd(c *common, args []string, io streams) error {
 	if err != nil {
 		return err
 	}
-	address, err := o.reach(cfg)
-	if err != nil {
+	if key.Address, err = reach(o.address, cfg); err != nil {
 		return err
 	}
-	return storeKey(c, key, address, io)
+	return storeKey(c, key, io)
 }
 
-// storeKey writes the key and prints its token: the token alone on stdout.
-func storeKey(c *common, key auth.Key, address string, io streams) error {
+// storeKey writes the key and prints what enrolls it.
+func storeKey(c *common, key auth.Key, io streams) error {
 	dir, err := c.state()
 	if err != nil {
 		return err
 	}
-	id, err := identity(dir)
+	id, err := serverID(dir)
 	if err != nil {
 		return err
 	}
 	if err := auth.AddKey(keysPath(dir), key); err != nil {
+		return editError(keysPath(dir), err)
+	}
+	if err := printToken(id, key, io); err != nil {
 		return err
 	}
-	token := auth.Token{Address: address, Key: auth.ClientKey{Server: id.ID, KeyID: key.ID, Secret: key.Secret}}
-	if _, err := fmt.Fprintln(io.out, token.Encode()); err != nil {
-		return err
+	clock, _ := auth.OpenClock(clockPath(dir)) // whose error the daemon tells
+	if !key.NotAfter.IsZero() && !key.NotAfter.After(clock.Latest(key.Created)) {
+		notef(io.err, "warning: key %s ended on %s already, so nobody can use it; to move its end: rexecd key expire %s WHEN",
+			key.ID, instant(key.NotAfter, ""), key.ID)
 	}
-	notef(io.err, "key %s runs commands as %s; on the client: rexec enroll, then paste the token, then: rexec %s",
-		key.ID, key.RunAs, address)
+	notef(io.err, "key %s runs commands as %s; paste the line on the client, then: rexec %s", key.ID, key.RunAs, key.Address)
 	return nil
 }
 
+// printToken prints the line that enrolls a key on a client, and nothing else on stdout.
+func printToken(id auth.ServerID, key auth.Key, io streams) error {
+	token := auth.Token{Address: key.Address, Key: auth.ClientKey{Server: id, KeyID: key.ID, Secret: key.Secret}}
+	_, err := fmt.Fprintf(io.out, "rexec enroll '%s'\n", token.Encode()) // no character of it means anything to a shell
+	return err
+}
+
 func (o *keyOptions) key(name string, now time.Time) (auth.Key, error) {
-	k := auth.Key{ID: name, RunAs: o.runAs, Command: o.command, Created: now.UTC().Truncate(time.Second)}
+	k := auth.Key{ID: name, RunAs: o.runAs, Command: o.command, Charset: o.charset, NoPty: o.noPty, Created: now.UTC().Truncate(time.Second)}
 	if k.RunAs == "" {
 		me, err := user.Current()
 		if err != nil {
@@ -110,6 +99,9 @@ func (o *keyOptions) key(name string, now time.Time) (auth.Key, error) {
 		k.RunAs = me.Username
 	} else if _, err := user.Lookup(k.RunAs); err != nil {
 		return k, misuse("--run-as %q: there is no such account", k.RunAs)
+	}
+	if o.charset != "" && !auth.ValidCharset(o.charset) {
+		return k, misuse("--charset %q: want auto, raw, utf-8, gbk or gb18030", o.charset)
 	}
 	var err error
 	if k.Secret, err = auth.NewSecret(); err != nil {
@@ -129,10 +121,33 @@ func (o *keyOptions) key(name string, now time.Time) (auth.Key, error) {
 		}
 		k.Argv = append(k.Argv, argv)
 	}
+	if k.Limits, err = limits(o.limits); err != nil {
+		return k, err
+	}
+	if o.notBefore != "" {
+		if k.NotBefore, err = moment("--not-before", o.notBefore, now); err != nil {
+			return k, err
+		}
+	}
 	if o.notAfter != "" {
-		k.NotAfter, err = moment(o.notAfter, now)
+		k.NotAfter, err = moment("--not-after", o.notAfter, now)
 	}
 	return k, err
+}
+
+func limits(texts []string) (all []auth.Limit, err error) {
+	for _, text := range texts {
+		name, value, _ := strings.Cut(text, "=")
+		l, err := auth.ParseLimit(name, value)
+		if err != nil {
+			return nil, misuse("--limit %q: %v; write it like nofile=1024", text, err)
+		}
+		if slices.ContainsFunc(all, func(o auth.Limit) bool { return o.Name == name }) {
+			return nil, misuse("--limit %s is given twice", name)
+		}
+		all = append(all, l)
+	}
+	return all, nil
 }
 
 func prefix(s string) (netip.Prefix, error) {
@@ -159,30 +174,35 @@ func vector(text string) ([]string, error) {
 }
 
 // moment reads a date, a time or a span from now on.
-func moment(s string, now time.Time) (time.Time, error) {
+func moment(name, s string, now time.Time) (time.Time, error) {
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04", time.DateOnly} {
 		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
 			return t.UTC(), nil
 		}
 	}
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		if n, err := strconv.Atoi(days); err == nil && n > 0 && n < 36_500 {
-			return now.AddDate(0, 0, n).UTC().Truncate(time.Second), nil
-		}
-	}
-	if d, err := time.ParseDuration(s); err == nil && d > 0 {
+	if d, ok := span(s); ok && d > 0 {
 		return now.Add(d).UTC().Truncate(time.Second), nil
 	}
-	return time.Time{}, misuse("--not-after %q: want a date (2027-01-31), a time (2027-01-31T12:00:00Z) or a span (90d, 12h)", s)
+	return time.Time{}, misuse("%s %q: want a date (2027-01-31), a time (2027-01-31T12:00:00Z) or a span (90d, 12h)", name, s)
 }
 
-// reach is the address to put into the token.
-func (o *keyOptions) reach(cfg config.Config) (string, error) {
+// span reads a number of days, or a duration as Go writes it.
+func span(s string) (time.Duration, bool) {
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		n, err := strconv.ParseUint(days, 10, 16)
+		return time.Duration(n) * 24 * time.Hour, err == nil && n < 36_500
+	}
+	d, err := time.ParseDuration(s)
+	return d, err == nil && d >= 0
+}
+
+// reach is the address to put into a token: the one that was given, or this host's name and the daemon's port.
+func reach(given string, cfg config.Config) (string, error) {
 	_, port, err := net.SplitHostPort(cfg.Listen)
 	if err != nil {
 		return "", fmt.Errorf("reading the listen address: %w", err)
 	}
-	if o.address == "" {
+	if given == "" {
 		host, err := os.Hostname()
 		if err != nil {
 			return "", fmt.Errorf("finding this host's name (give --address): %w", err)
@@ -193,84 +213,9 @@ func (o *keyOptions) reach(cfg config.Config) (string, error) {
 		return auth.CanonicalAddress(net.JoinHostPort(host, port), 0)
 	}
 	n, _ := strconv.Atoi(port)
-	address, err := auth.CanonicalAddress(o.address, n)
+	address, err := auth.CanonicalAddress(given, n)
 	if err != nil {
-		return "", misuse("--address %q: %v", o.address, err)
+		return "", misuse("--address %q: %v", given, err)
 	}
 	return address, nil
-}
-
-func keyList(c *common, io streams) error {
-	dir, err := c.state()
-	if err != nil {
-		return err
-	}
-	store, err := auth.OpenStore(keysPath(dir))
-	if err != nil {
-		return err
-	}
-	keys := store.Keys()
-	if len(keys) == 0 {
-		notef(io.err, "no keys; make one with: rexecd key add NAME")
-		return nil
-	}
-	w := tabwriter.NewWriter(io.out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tRUN AS\tMAY RUN\tFROM\tNOT AFTER")
-	for _, k := range keys {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", k.ID, orElse(k.RunAs, "daemon's account"), mayRun(k), sources(k), ends(k))
-	}
-	return w.Flush()
-}
-
-func mayRun(k auth.Key) string {
-	switch {
-	case k.Disabled:
-		return "nothing (disabled)"
-	case k.Command != "":
-		return strconv.Quote(k.Command)
-	case len(k.Argv) > 0:
-		return fmt.Sprintf("%d listed commands", len(k.Argv))
-	}
-	return "anything"
-}
-
-func sources(k auth.Key) string {
-	var s []string
-	for _, p := range k.From {
-		s = append(s, p.String())
-	}
-	return orElse(strings.Join(s, ","), "anywhere")
-}
-
-func ends(k auth.Key) string {
-	if k.NotAfter.IsZero() {
-		return "-"
-	}
-	return k.NotAfter.Format(time.RFC3339)
-}
-
-func orElse(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
-}
-
-func keyRevoke(c *common, args []string, io streams) error {
-	names, err := c.parse(c.flags("key revoke"), args)
-	if err != nil {
-		return err
-	}
-	if len(names) != 1 {
-		return misuse("key revoke needs exactly one name; rexecd key list shows them")
-	}
-	dir, err := c.state()
-	if err != nil {
-		return err
-	}
-	if err := auth.RevokeKey(keysPath(dir), names[0]); err != nil {
-		return err
-	}
-	notef(io.err, "key %s is not valid any more", names[0])
-	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"os"
 	"time"
@@ -10,12 +11,18 @@ import (
 	"golang.org/x/term"
 
 	"rexec/internal/config"
+	"rexec/internal/runner"
+	"rexec/internal/systemd"
 )
 
-// newLogger logs to w: for people at a terminal, else one JSON object a line.
+// newLogger logs to w: to the journal with its fields if that is behind w, for people at a terminal, else one
+// JSON object a line.
 func newLogger(c config.Log, w io.Writer) (*zap.Logger, zap.AtomicLevel) {
 	level := zap.NewAtomicLevel()
 	setLevel(level, c.Level)
+	if c.Format == "auto" && w == io.Writer(os.Stderr) && systemd.StderrIsJournal() {
+		return zap.New(journal{LevelEnabler: level}), level
+	}
 	e := zap.NewProductionEncoderConfig()
 	e.EncodeTime = zapcore.TimeEncoderOfLayout(time.RFC3339Nano)
 	e.EncodeDuration = zapcore.StringDurationEncoder
@@ -27,6 +34,15 @@ func newLogger(c config.Log, w io.Writer) (*zap.Logger, zap.AtomicLevel) {
 		encoder = zapcore.NewConsoleEncoder(e)
 	}
 	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level)), level
+}
+
+// keyProblem logs what is wrong with the key file.
+func (d *daemon) keyProblem(err error) {
+	if errors.Is(err, runner.ErrNoKeys) {
+		d.log.Warn("the key file is gone or empty", zap.String("file", d.store.Path()), zap.Error(err))
+		return
+	}
+	d.log.Error("the key file cannot be used; the keys read before stay in force", zap.Error(err))
 }
 
 // setLevel takes a level that the configuration has checked.

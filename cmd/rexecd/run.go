@@ -11,17 +11,29 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"rexec/internal/auth"
 	"rexec/internal/config"
 )
 
 const usage = `Usage:
-  rexecd [--config FILE] [--state-dir DIR] [--listen ADDRESS]
+  rexecd [serve] [--config FILE] [--state-dir DIR] [--listen ADDRESS]
         run the daemon in the foreground
-  rexecd check                    check the configuration and print what is in force
+  rexecd check [--quiet]          check the configuration and the keys, and print what is in force
+  rexecd status [--json]          tell how the running daemon is: who is connected, what
+                                  runs; exit code 3 if there is none
   rexecd id                       print this server's ID
-  rexecd key add NAME [options]   make a key and print its token
+  rexecd reset-identity [--yes]   make this server another one, as a clone must be;
+                                  every client must enroll again, and the outcomes
+                                  of named executions are forgotten
+  rexecd key add NAME [options]   make a key and print the line that enrolls it
   rexecd key list                 list the keys
-  rexecd key revoke NAME          end a key's validity now
+  rexecd key show NAME            everything about one key but its secret
+  rexecd key rotate NAME [--keep TIME] [--address HOST:PORT]
+        give a key a new secret and print the line that enrolls it; the old one
+        stays valid for TIME (default 7d), with --keep 0 not at all
+  rexecd key expire NAME WHEN     end a key's validity at a time as of --not-after,
+                                  now, or never
+  rexecd key revoke NAME          remove a key
 
 Options, for the daemon and every verb:
   --config FILE       default /etc/rexecd/rexecd.toml as root, else
@@ -40,7 +52,14 @@ Options of key add:
   --argv 'WORD WORD...'  allow this exact command; may be given again; a last
                          word * allows any further arguments; a JSON array of
                          strings allows words with spaces
+  --charset NAME         what its commands print: auto, raw, utf-8, gbk or
+                         gb18030; default: what the configuration says
+  --no-pty               give its commands no terminal
   --from CIDR            allow this source; may be given again
+  --limit NAME=VALUE     a resource limit of its commands, as in [exec.limits]
+                         of rexecd.toml, where that is not tighter:
+                         nofile=1024, core=0, nproc=100:200; may be given again
+  --not-before TIME      when the key begins
   --not-after TIME       when the key ends: 2027-01-31, 2027-01-31T12:00:00Z
                          or from now on: 90d, 12h
 
@@ -95,13 +114,20 @@ func run(ctx context.Context, args []string, io streams) error {
 	if len(rest) > 0 {
 		verb, rest = rest[0], rest[1:]
 	}
-	return c.dispatch(ctx, verb, rest, io)
+	err := c.dispatch(ctx, verb, rest, io)
+	if errors.Is(err, errHelp) { // after a verb
+		_, err = fmt.Fprint(io.out, usage)
+	}
+	return err
 }
 
 func (c *common) dispatch(ctx context.Context, verb string, args []string, io streams) error {
 	if verb == "key" {
-		if len(args) == 0 {
-			return misuse("key needs a verb: add, list or revoke")
+		switch {
+		case len(args) == 0:
+			return misuse("key needs a verb: add, list, show, rotate, expire or revoke")
+		case args[0] == "-h" || args[0] == "--help":
+			return errHelp
 		}
 		verb, args = "key "+args[0], args[1:]
 	}
@@ -109,28 +135,30 @@ func (c *common) dispatch(ctx context.Context, verb string, args []string, io st
 	case "", "serve":
 		return c.plain(args, func() error { return serve(ctx, c, io) })
 	case "check":
-		return c.plain(args, func() error { return check(c, io) })
+		return check(c, args, io)
+	case "status":
+		return showStatus(ctx, c, args, io)
 	case "id":
 		return c.plain(args, func() error { return printID(c, io) })
+	case "sftp-server":
+		return sftpServer(ctx, args, io)
+	case "reset-identity":
+		return resetIdentity(c, args, io)
 	case "key add":
 		return keyAdd(c, args, io)
 	case "key list":
 		return c.plain(args, func() error { return keyList(c, io) })
-	case "key revoke":
-		return keyRevoke(c, args, io)
+	case "key show":
+		return keyShow(c, args, io)
 	}
-	return misuse("unknown verb %q", verb)
+	return c.changeKey(verb, args, io)
 }
 
 // plain runs a verb that takes the common options only.
 func (c *common) plain(args []string, f func() error) error {
 	set := c.flags("")
-	rest, err := c.parse(set, args)
-	if err != nil {
+	if err := c.parseAll(set, args); err != nil {
 		return err
-	}
-	if len(rest) > 0 {
-		return misuse("unexpected argument %q", rest[0])
 	}
 	return f()
 }
@@ -150,13 +178,26 @@ func (c *common) addTo(set *pflag.FlagSet) {
 }
 
 func (c *common) parse(set *pflag.FlagSet, args []string) ([]string, error) {
+	help := set.BoolP("help", "h", false, "")
 	if err := set.Parse(args); err != nil {
-		if errors.Is(err, pflag.ErrHelp) {
-			return nil, misuse("see rexecd --help")
-		}
 		return nil, misuse("%v", err)
 	}
+	if *help {
+		return nil, errHelp
+	}
 	return set.Args(), nil
+}
+
+// errHelp is returned by parse to who is asked for help, and by nobody else.
+var errHelp = errors.New("help was asked for")
+
+// parseAll is parse for verbs that take options only.
+func (c *common) parseAll(set *pflag.FlagSet, args []string) error {
+	rest, err := c.parse(set, args)
+	if err == nil && len(rest) > 0 {
+		err = misuse("unexpected argument %q", rest[0])
+	}
+	return err
 }
 
 type discard struct{}
@@ -169,7 +210,7 @@ func (c *common) load() (config.Config, string, error) {
 	if path == "" {
 		var err error
 		if path, err = defaultConfig(); err != nil {
-			return config.Config{}, "", err
+			return config.Config{}, "", unusable(err)
 		}
 	}
 	cfg, err := config.Load(path)
@@ -177,7 +218,7 @@ func (c *common) load() (config.Config, string, error) {
 		cfg, err = config.Default(), nil
 	}
 	if err != nil {
-		return cfg, path, err
+		return cfg, path, unusable(err)
 	}
 	if c.listen != "" {
 		// Checked as the file's own value would be.
@@ -218,7 +259,7 @@ func (c *common) state() (string, error) {
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {
-		return "", fmt.Errorf("finding the state directory (give --state-dir): %w", err)
+		return "", unusable(fmt.Errorf("finding the state directory (give --state-dir): %w", err))
 	}
 	return filepath.Join(home, ".local", "state", "rexecd"), nil
 }
@@ -226,10 +267,35 @@ func (c *common) state() (string, error) {
 // keysPath is the key file in a state directory.
 func keysPath(dir string) string { return filepath.Join(dir, "keys") }
 
-func check(c *common, io streams) error {
+// usesPath is the file that says when keys were last used.
+func usesPath(dir string) string { return filepath.Join(dir, "lastused") }
+
+// clockPath is the file of the latest time that the daemon has seen.
+func clockPath(dir string) string { return filepath.Join(dir, "clock") }
+
+// namedPath is the directory of the outcomes of named executions.
+func namedPath(dir string) string { return filepath.Join(dir, "named") }
+
+// check reads the configuration, and the keys as far as this account may, and prints what is in force.
+func check(c *common, args []string, io streams) error {
+	set := c.flags("check")
+	quiet := set.BoolP("quiet", "q", false, "")
+	if err := c.parseAll(set, args); err != nil {
+		return err
+	}
 	cfg, path, err := c.load()
 	if err != nil {
 		return err
+	}
+	dir, err := c.state()
+	if err != nil {
+		return err
+	}
+	if _, err := auth.OpenStore(keysPath(dir)); err != nil && !errors.Is(err, os.ErrPermission) {
+		return unusable(err)
+	}
+	if *quiet {
+		return nil
 	}
 	if _, err := os.Stat(path); err != nil {
 		path = "built-in defaults; there is no " + path

@@ -4,25 +4,25 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/signal"
-	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/sys/unix"
 
 	"rexec/internal/auth"
+	"rexec/internal/charset"
+	"rexec/internal/classic"
 	"rexec/internal/config"
 	"rexec/internal/exec"
 	"rexec/internal/job"
+	"rexec/internal/metrics"
 	"rexec/internal/proto"
 	"rexec/internal/runner"
 	"rexec/internal/server"
 	"rexec/internal/systemd"
-	"rexec/internal/transport"
 )
 
 // daemon is the wiring of one running rexecd.
@@ -32,8 +32,18 @@ type daemon struct {
 	log    *zap.Logger
 	level  zap.AtomicLevel
 	store  *auth.Store
+	uses   *auth.Uses
+	clock  *auth.Clock
 	runner *runner.Runner
+	jobs   *job.Table
 	server *server.Server
+
+	contained containment
+	classic   classicListeners
+	metrics   *metrics.Metrics // nil while [metrics] is off
+	reloads   reloads
+	problems  problems
+	checkup   checkup
 }
 
 // serve runs the daemon until ctx ends, then drains it.
@@ -49,8 +59,7 @@ func serve(ctx context.Context, c *common, io streams) error {
 	if err != nil {
 		return err
 	}
-	id, err := identity(dir)
-	if err != nil {
+	if _, err := identity(dir); err != nil { // which makes the directory
 		return err
 	}
 	unlock, err := lockState(dir)
@@ -58,6 +67,14 @@ func serve(ctx context.Context, c *common, io streams) error {
 		return err
 	}
 	defer unlock()
+	id, err := identity(dir) // again: until now it could be replaced
+	if err != nil {
+		return err
+	}
+	if d.contained, err = contain(d.cfg.Exec); err != nil {
+		return unusable(err)
+	}
+	defer d.contained.close() // after the launcher
 	launcher, err := exec.NewLauncher()
 	if err != nil {
 		return fmt.Errorf("preparing to start commands: %w", err)
@@ -66,55 +83,93 @@ func serve(ctx context.Context, c *common, io streams) error {
 	if err := d.build(dir, id, launcher); err != nil {
 		return err
 	}
-	ln, err := transport.Listen(ctx, d.cfg.Listen, id.Key, transport.Options{ALPN: proto.ALPN})
+	defer d.classic.close()
+	if err := d.listenClassic(ctx, dir); err != nil {
+		return err
+	}
+	s, err := d.listen(ctx, id)
 	if err != nil {
 		return err
 	}
-	d.announce(id, ln.Addr())
-	systemd.Ready() // the socket accepts from here on
-	return d.run(ctx, ln)
+	defer s.release()
+	d.announce(s, id)
+	if id.Moved() {
+		d.log.Warn("the identity was made on another machine, so a clone may pose as this server; on a clone type: "+
+			"rexecd reset-identity; if it is the same machine, remove the line machine", zap.String("from", auth.IdentityPath(dir)))
+	}
+	unwatch, err := d.watch(ctx, dir, s, id)
+	if err != nil {
+		return err
+	}
+	defer unwatch()
+	defer d.keepUses()()
+	defer d.keepClock()()
+	return d.run(ctx, s)
 }
 
 // build makes everything between the listeners and the launcher.
 func (d *daemon) build(dir string, id auth.Identity, launcher *exec.Launcher) error {
 	var err error
 	if d.store, err = auth.OpenStore(keysPath(dir)); err != nil {
-		return err
+		return unusable(err)
 	}
 	verifier, err := auth.NewVerifier(id.ID, d.store, time.Now)
 	if err != nil {
 		return err
 	}
-	ledger, err := job.OpenLedger(filepath.Join(dir, "named"), d.cfg.Jobs.KeepNamed)
+	if d.uses, err = auth.OpenUses(usesPath(dir)); err != nil {
+		d.log.Warn("it is not known when keys were used before", zap.Error(err))
+	}
+	verifier.Record(d.uses)
+	if d.clock, err = auth.OpenClock(clockPath(dir)); err != nil {
+		return unusable(err)
+	}
+	verifier.Watch(d.clock)
+	ledger, err := job.OpenLedger(namedPath(dir), d.cfg.Jobs.KeepNamed)
 	if err != nil {
-		return err
+		return unusable(err)
 	}
 	options, err := runnerOptions(d.cfg.Exec)
 	if err != nil {
 		return err
 	}
-	d.runner = runner.New(verifier, d.store, launcher, options, func(err error) {
-		d.log.Error("the key file cannot be used; the keys read before stay in force", zap.Error(err))
-	})
+	if err := d.contained.limit(&options, d.cfg.Exec); err != nil {
+		return unusable(err)
+	}
+	if d.contained.groups != nil {
+		launcher.UseCgroups(d.contained.groups)
+	}
+	options.VouchFor = vouchFor(d.cfg.Classic)
+	d.runner = runner.New(verifier, d.store, launcher, options, d.keyProblem)
+	d.metrics = d.newMetrics()
 	table := job.NewTable(job.Options{
 		Grace:     max(d.cfg.Server.Grace, time.Nanosecond), // the zero value would mean the default
 		StopGrace: max(d.cfg.Exec.StopGrace, time.Nanosecond),
 		Ledger:    ledger,
+		Started:   d.started(),
 		Ended:     d.ended,
 	})
+	d.jobs = table
 	d.server = server.New(d.runner, table, server.Options{
 		HandshakeTimeout:   d.cfg.Server.HandshakeTimeout,
 		MaxUnauthenticated: d.cfg.Server.MaxUnauthenticated,
 		MaxConnections:     d.cfg.Server.MaxConnections,
 		Log:                d.log,
+		Observer:           d.observer(),
 	})
 	return nil
 }
 
 func runnerOptions(e config.Exec) (runner.Options, error) {
+	printed, err := charset.ParseMode(e.Charset)
+	if err != nil {
+		return runner.Options{}, err
+	}
 	o := runner.Options{
-		Path: e.Path, Lang: e.Lang, Env: e.Env, AcceptEnv: e.AcceptEnv,
+		Path: e.Path, Lang: e.Lang, Charset: printed, Env: e.Env, AcceptEnv: e.AcceptEnv,
 		Umask: int(e.Umask), OOMScoreAdj: e.OOMScoreAdj,
+		// Not by its name: after an upgrade another program may have that.
+		SFTP: []string{"/proc/self/exe", "sftp-server"},
 	}
 	for name, l := range e.Limits {
 		resource, err := runner.Resource(name)
@@ -126,33 +181,42 @@ func runnerOptions(e config.Exec) (runner.Options, error) {
 	return o, nil
 }
 
-func (d *daemon) announce(id auth.Identity, addr net.Addr) {
-	d.log.Info("listening", zap.Stringer("address", addr), zap.Stringer("id", id.ID),
-		zap.String("version", version), zap.Int("keys", len(d.store.Keys())))
-	d.log.Info("a command's processes are found by session, parentage and environment: " +
-		"one that leaves all three is not ended with its command")
+func (d *daemon) announce(s sockets, id auth.Identity) {
+	d.announceSockets(s, id)
+	d.contained.announce(d.log, d.cfg.Exec)
 	if len(d.store.Keys()) == 0 {
-		d.log.Warn("there are no keys, so everybody is refused; make one with: rexecd key add NAME")
+		d.log.Warn(noKeys)
 	}
+	d.announceClassic()
 }
 
 // ended logs the outcome of a job.
 func (d *daemon) ended(j *job.Job, x *proto.Exit) {
-	d.log.Info("command ended", zap.Stringer("id", j.ID), zap.String("key", j.KeyID),
-		zap.Stringer("state", x.State), zap.Uint8("code", x.Code), zap.String("signal", x.Signal),
+	d.log.Info("command ended", zap.Stringer("job", j.ID), zap.String("key", j.KeyID), zap.String("peer", j.Peer),
+		zap.Stringer("outcome", x.State), zap.Uint8("code", x.Code), zap.String("signal", x.Signal),
 		zap.Duration("took", time.Duration(x.End-x.Start)))
+	d.countEnd(x)
 }
 
 // run serves until ctx ends or a listener fails. SIGHUP reloads.
-func (d *daemon) run(ctx context.Context, ln net.Listener) error {
+func (d *daemon) run(ctx context.Context, s sockets) error {
 	// Sessions outlive ctx: they are drained, not cut.
 	live, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
-	failed := make(chan error, 1)
-	go func() { failed <- d.server.Serve(live, ln) }() // Shutdown below makes it return
+	services := d.classic.services()
+	for _, ln := range s.all() {
+		services = append(services, func(ctx context.Context) error { return d.server.Serve(ctx, ln) })
+	}
+	failed := make(chan error, len(services))
+	for _, serve := range services {
+		go func() { failed <- serve(live) }() // shutdown below makes it return
+	}
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
+	watched := d.answering(ctx, s.all())
+	systemd.Ready()
+	defer d.background(func(ctx context.Context) { d.supervise(ctx, watched) })()
 	for {
 		select {
 		case <-hangup:
@@ -162,10 +226,16 @@ func (d *daemon) run(ctx context.Context, ln net.Listener) error {
 			return fmt.Errorf("accepting connections: %w", err)
 		case <-ctx.Done():
 			systemd.Stopping()
+			defer d.askForTime()()
 			d.log.Info("stopping; running commands get time to end", zap.Duration("drain", d.cfg.Server.Drain))
+			if s.inherited {
+				s.close() // who comes now waits for the next daemon
+			}
 			d.shutdown(d.cfg.Server.Drain)
-			if err := <-failed; !errors.Is(err, server.ErrClosed) {
-				return err
+			for range services {
+				if err := <-failed; !errors.Is(err, server.ErrClosed) && !errors.Is(err, classic.ErrClosed) {
+					return err
+				}
 			}
 			d.log.Info("stopped")
 			return nil
@@ -179,49 +249,10 @@ func (d *daemon) shutdown(drain time.Duration) {
 	defer cancel()
 	ctx, cancelTime := context.WithTimeout(ctx, drain)
 	defer cancelTime()
+	var wg sync.WaitGroup
+	if d.classic.server != nil {
+		wg.Go(func() { d.classic.server.Shutdown(ctx) })
+	}
 	d.server.Shutdown(ctx)
-}
-
-// reload takes over a changed configuration, all of it or, if anything is wrong, nothing.
-func (d *daemon) reload() {
-	systemd.Reloading()
-	defer systemd.Ready()
-	cfg, path, err := d.common.load()
-	if err != nil {
-		d.log.Error("the new configuration is not used, the old one stays in force", zap.Error(err))
-		return
-	}
-	options, err := runnerOptions(cfg.Exec)
-	if err != nil {
-		d.log.Error("the new configuration is not used, the old one stays in force", zap.Error(err))
-		return
-	}
-	if _, err := d.store.Refresh(); err != nil {
-		d.log.Error("the key file cannot be used; the keys read before stay in force", zap.Error(err))
-	}
-	if cfg.Listen != d.cfg.Listen || cfg.Server != d.cfg.Server || cfg.Jobs != d.cfg.Jobs ||
-		cfg.Log.Format != d.cfg.Log.Format || cfg.Exec.StopGrace != d.cfg.Exec.StopGrace {
-		d.log.Warn("listen, [server], [jobs], log.format and exec.stop_grace take effect at the next start")
-	}
-	d.runner.Configure(options)
-	setLevel(d.level, cfg.Log.Level)
-	d.log.Info("reloaded", zap.String("config", path), zap.Int("keys", len(d.store.Keys())))
-}
-
-// lockState keeps two daemons from using one state directory.
-func lockState(dir string) (unlock func(), err error) {
-	path := filepath.Join(dir, "lock")
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("locking the state directory: %w", err)
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		pid := make([]byte, 32)
-		n, _ := f.Read(pid)
-		f.Close()
-		return nil, fmt.Errorf("already running (pid %s) with state directory %s", pid[:n], dir)
-	}
-	_ = f.Truncate(0)
-	_, _ = fmt.Fprintf(f, "%d", os.Getpid())
-	return func() { f.Close() }, nil
+	wg.Wait()
 }
