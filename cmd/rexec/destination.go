@@ -1,17 +1,24 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"rexec/internal/auth"
+	"rexec/internal/hosts"
 )
 
 // target is where to connect, and with which key.
 type target struct {
-	address string // host:port, canonical
+	address string // host:port, canonical: where to connect
 	host    string // as typed, for the prompt
 	user    string
+	names   []string // addresses for which its key may be enrolled, the best first
 	key     auth.Enrolled
 }
 
@@ -28,34 +35,148 @@ func splitDestination(s string) (user, host string) {
 }
 
 // resolve finds the address and the key that a command line means.
-func resolve(o *options, store *auth.ClientStore) (*target, error) {
+func resolve(o *options, s hosts.Settings, store *auth.ClientStore) (*target, error) {
+	t, err := findAddress(o, s)
+	if err != nil {
+		return nil, err
+	}
+	for i, name := range []string{o.key.value, string(s.Key)} {
+		if name == "" {
+			continue
+		}
+		if !isFile(name) {
+			t.key, err = findKey(store, t.names, name)
+			return t, err
+		}
+		t.key, err = auth.ReadKey(expandHome(name))
+		inSettings := i == 1 // which are ours alone: no program writes a key of ssh's there
+		if err == nil || !ignorable(err) || inSettings || o.ssh.identitiesOnly.value == "yes" {
+			return t, keyFileError(name, err)
+		}
+		// As ssh does with a key that the server does not know: others are tried, and the server decides. One that
+		// is not there may be a slip of the pen, and another key another account.
+		note := "key file " + name + ": " + err.Error() + "; passed over"
+		if errors.Is(err, fs.ErrNotExist) {
+			o.ssh.warnings = append(o.ssh.warnings, note)
+		} else {
+			o.ssh.notes = append(o.ssh.notes, note)
+		}
+	}
+	t.key, err = findKey(store, t.names, "")
+	return t, err
+}
+
+// findAddress finds the address, without looking at any key.
+func findAddress(o *options, s hosts.Settings) (*target, error) {
 	user, host := splitDestination(o.destination)
 	if o.user.set {
 		user = o.user.value
+	} else if user == "" {
+		user = string(s.User)
 	}
 	port := defaultPort
+	if s.Port != 0 {
+		port = int(s.Port)
+	}
 	if o.port.set {
 		if _, err := fmt.Sscanf(o.port.value, "%d", &port); err != nil || fmt.Sprint(port) != o.port.value || port < 1 || port > 65535 {
 			return nil, misuse("-p %q: want a port from 1 to 65535", o.port.value)
 		}
+		if _, named, err := net.SplitHostPort(host); err == nil && named != o.port.value {
+			return nil, misuse("-p %s contradicts host %s; leave one of the two out", o.port.value, host)
+		}
 	}
-	address, err := auth.CanonicalAddress(host, port)
+	typed, err := auth.CanonicalAddress(host, port)
 	if err != nil {
 		return nil, misuse("host %q: %v", host, err)
 	}
-	t := &target{address: address, host: host, user: user}
-	t.key, err = findKey(store, address, o.key.value)
-	return t, err
+	t := &target{address: typed, host: host, user: user}
+	if t.address, err = instead(o, s, typed); err != nil {
+		return nil, err
+	}
+	t.names = []string{t.address, typed}
+	if alias := o.ssh.hostKeyAlias.value; alias != "" {
+		_, port, _ := net.SplitHostPort(t.address)
+		address, err := auth.CanonicalAddress(net.JoinHostPort(alias, port), 0)
+		if err != nil {
+			return nil, misuse("HostKeyAlias %q: %v", alias, err)
+		}
+		t.names = append([]string{address}, t.names...)
+	}
+	return t, nil
 }
 
-// findKey chooses the key: by name if one was given, else by the address.
-func findKey(store *auth.ClientStore, address, name string) (auth.Enrolled, error) {
+// instead is where to connect if the settings say another place for the address that was typed. A port that
+// was typed stays.
+func instead(o *options, s hosts.Settings, typed string) (string, error) {
+	other := o.ssh.hostName.value
+	if other == "" {
+		other = string(s.Address)
+	}
+	if other == "" {
+		return typed, nil
+	}
+	_, port, err := net.SplitHostPort(typed)
+	if err != nil {
+		return "", err
+	}
+	if _, ownPort, err := net.SplitHostPort(other); err == nil && !o.port.set && !hasPort(o.destination) {
+		port = ownPort
+	}
+	host := other
+	if name, _, err := net.SplitHostPort(other); err == nil {
+		host = name
+	}
+	address, err := auth.CanonicalAddress(net.JoinHostPort(strings.Trim(host, "[]"), port), 0)
+	if err != nil {
+		return "", misuse("address %q for host %q: %v", other, o.destination, err)
+	}
+	return address, nil
+}
+
+func hasPort(destination string) bool {
+	_, host := splitDestination(destination)
+	_, _, err := net.SplitHostPort(host)
+	return err == nil
+}
+
+// isFile tells a file from the name of an enrolled key, which has no slash and no tilde.
+func isFile(key string) bool { return strings.ContainsAny(key, `/\~`) }
+
+func expandHome(file string) string {
+	rest, ok := strings.CutPrefix(file, "~/")
+	home, err := os.UserHomeDir()
+	if !ok || err != nil {
+		return file
+	}
+	return filepath.Join(home, rest)
+}
+
+// ignorable reports whether a key file may be passed over: it is none of ours, or not there.
+func ignorable(err error) bool {
+	return errors.Is(err, auth.ErrNoKey) || errors.Is(err, fs.ErrNotExist)
+}
+
+func keyFileError(name string, err error) error {
+	if err == nil || !ignorable(err) {
+		return err
+	}
+	return &keyError{text: "key file " + name + ": " + err.Error(), hint: "rexec enroll makes such files; see key in config.toml, or leave out IdentitiesOnly"}
+}
+
+// findKey chooses the key: by name if one was given, else by the first address that has any.
+func findKey(store *auth.ClientStore, addresses []string, name string) (auth.Enrolled, error) {
 	var found []auth.Enrolled
 	var err error
+	address := addresses[0]
 	if name != "" {
 		found, err = store.ByName(name)
 	} else {
-		found, err = store.ByAddress(address)
+		for _, address = range addresses {
+			if found, err = store.ByAddress(address); err != nil || len(found) > 0 {
+				break
+			}
+		}
 	}
 	if err != nil {
 		return auth.Enrolled{}, err
@@ -102,7 +223,7 @@ type keyError struct{ text, hint string }
 func (e *keyError) Error() string { return e.text }
 
 func noKey(store *auth.ClientStore, address, name string) error {
-	const add = "on that host: rexecd key add NAME; then here: rexec enroll, and paste its token"
+	const add = "on that host: rexecd key add NAME; then here the line that it prints: rexec enroll '...'"
 	e := &keyError{text: "no key is enrolled for " + address, hint: add}
 	if name != "" {
 		e.text = fmt.Sprintf("no key called %q is enrolled", name)

@@ -10,31 +10,67 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"rexec/internal/client"
+	"rexec/internal/hosts"
 	"rexec/internal/proto"
 )
 
 const usage = `Usage:
   rexec [options] [user@]host[:port] [options] [command...]
-  rexec enroll [TOKEN]      store the key of a token; without TOKEN it is read
-                            from stdin, where no process list can show it
+  rexec enroll [--name NAME] [--replace] [TOKEN]
+                            store the key of a token, which rexecd key add made;
+                            without TOKEN it is read from stdin, where no process
+                            list can show it; --replace gives up the key that has
+                            its name, as when the server has a new identity
+  rexec ping [-c N] [-i T] [-p PORT] [--tcp|--udp] [-qv] [--identity NAME] host
+                    measure round trips over an authenticated connection, N times
+                    or until interrupted, one every T (default 1s)
+  rexec charset [--from C] [--to C] <IN >OUT
+                            convert text here, as --charset would; default from
+                            auto to utf-8
 
 With a command: runs it with the account's shell, and ends as it ends.
-Without one: a prompt at a terminal, else stdin is a script for the shell.
+Without one: a login shell with -t, a prompt at a terminal, else stdin is a script
+for the shell.
 
 Options:
   -c COMMAND        the command, instead of words after the host
-  -p PORT           port; default 8000
+  -p PORT           port; default 8000; must not contradict one behind the host
   -l USER           the account you expect; the key decides which it is
-  -i NAME           use the enrolled key NAME
+  -i NAME           use the enrolled key NAME, or the one in a file: ./NAME
+  -F FILE           settings from FILE instead of config.toml; none: without
+  -s                the word after the host is a subsystem: sftp
+  -G                print the settings for the host, and connect to nothing
+  -o NAME=VALUE     a setting in ssh's words, see rexec(1)
+  -t, -T            run on a terminal there, if stdin is one here; -tt always,
+                    -T never. Without a command that is a login shell
+  -e C              the character that behind Enter, and with a dot after it,
+                    ends such a session; default ~, or none
+  -4, -6            connect over IPv4, or IPv6, only
   -n                stdin is empty
   -N                hold the connection and run nothing
   -q                no messages of rexec's own but errors
   -v                tell what happens on the way
+      --tcp, --udp  connect over TCP, or over UDP (QUIC), only; by default over TCP
+                    if it answers within milliseconds, else over what is first
       --argv        run the words as they are, without a shell
       --timeout T   end the command after T (10, 90s, 1h30m): exit code 124
       --id NAME     name the execution: it runs at most once, however often asked
       --env N[=V]   set a variable there, by default to its value here
-      --dir DIR     working directory there
+      --dir DIR     working directory there, an absolute path
+      --charset C   what the command prints: auto, raw, utf-8, gbk or gb18030.
+                    At a terminal the default is what the server says, and auto,
+                    which tells GB 18030 from UTF-8 line by line, only in a
+                    Chinese locale: it takes other old charsets for Chinese.
+                    Into a pipe or file bytes go as they are unless this is given
+      --local-charset C
+                    what this terminal takes; by default the locale's
+      --cmd-charset C
+                    what the host wants command text, arguments and typed input
+                    in; default utf-8
+      --cmd-charset-unsafe
+                    send a shell characters that hold a byte in that charset that
+                    it could act on, as that of a backquote or a bar
       --on-disconnect grace|kill|keep
                     what happens when this side vanishes; default grace: it may
                     come back for a minute
@@ -43,6 +79,9 @@ Options:
   -V, --version     print the version
   -h, --help        print this
 
+Other options of ssh are taken where they change nothing here; what would forward
+a port, take another way or go to the background is refused.
+
 Exit code: the command's own; 128+n if signal n ended it; 124 timeout; 126 and
 127 if it cannot be executed or is not found; 255 if rexec could not tell, with
 the reason on stderr.
@@ -50,6 +89,7 @@ the reason on stderr.
 Examples:
   rexec db1 uptime
   seq 2000000 | rexec db1:8000 'sort -R | head'
+  rexec -t db1 vim /etc/hosts
   rexec --argv db1 touch 'a file; with $pecial name'
 `
 
@@ -66,6 +106,7 @@ type options struct {
 	hold         bool
 	quiet        bool
 	verbose      int
+	tcp, udp     bool
 	argv         bool
 	timeout      time.Duration
 	id           first
@@ -76,6 +117,13 @@ type options struct {
 	statusFD     int
 	version      bool
 	help         bool
+
+	ssh sshOptions
+
+	charset          modeOption
+	localCharset     modeOption
+	cmdCharset       modeOption
+	cmdCharsetUnsafe bool
 
 	destination string
 	words       []string
@@ -141,7 +189,7 @@ func misuse(format string, args ...any) error { return &usageError{fmt.Sprintf(f
 // from the first word that is none on the command. A "--" ends options; before the destination it
 // also prevents the second scan.
 func parseOptions(args []string) (*options, error) {
-	o := &options{statusFD: -1}
+	o := &options{statusFD: -1, localCharset: modeOption{text: true}, cmdCharset: modeOption{text: true}}
 	rest, dashed, err := o.scan(args)
 	if err != nil || o.help || o.version {
 		return o, err
@@ -150,6 +198,9 @@ func parseOptions(args []string) (*options, error) {
 		return o, misuse("no host given")
 	}
 	o.destination, rest = rest[0], rest[1:]
+	if user, _ := splitDestination(o.destination); user != "" {
+		_ = o.user.Set(user) // the first one given counts, and this one comes before what follows the host
+	}
 	if !dashed {
 		if rest, _, err = o.scan(rest); err != nil || o.help || o.version {
 			return o, err
@@ -173,14 +224,21 @@ func (o *options) scan(args []string) (rest []string, dashed bool, err error) {
 	set.BoolVarP(&o.hold, "hold", "N", o.hold, "")
 	set.BoolVarP(&o.quiet, "quiet", "q", o.quiet, "")
 	set.CountVarP(&o.verbose, "verbose", "v", "")
+	set.BoolVar(&o.tcp, "tcp", o.tcp, "")
+	set.BoolVar(&o.udp, "udp", o.udp, "")
 	set.BoolVar(&o.argv, "argv", o.argv, "")
 	set.Var(span{&o.timeout}, "timeout", "")
 	set.Var(&o.id, "id", "")
 	set.StringArrayVar(&o.env, "env", o.env, "")
 	set.Var(&o.dir, "dir", "")
 	set.Var(disconnect{&o.onDisconnect}, "on-disconnect", "")
+	set.Var(&o.charset, "charset", "")
+	set.Var(&o.localCharset, "local-charset", "")
+	set.Var(&o.cmdCharset, "cmd-charset", "")
+	set.BoolVar(&o.cmdCharsetUnsafe, "cmd-charset-unsafe", o.cmdCharsetUnsafe, "")
 	set.BoolVar(&o.json, "json", o.json, "")
 	set.IntVar(&o.statusFD, "status-fd", o.statusFD, "")
+	o.ssh.define(set, o)
 	set.BoolVarP(&o.version, "version", "V", o.version, "")
 	set.BoolVarP(&o.help, "help", "h", o.help, "")
 	if err := set.Parse(args); err != nil {
@@ -188,6 +246,7 @@ func (o *options) scan(args []string) (rest []string, dashed bool, err error) {
 	}
 	// Counts and lists go on over both scans; pflag begins each anew.
 	o.verbose += verbose
+	o.ssh.ttys += o.ssh.counted
 	if set.Changed("env") {
 		o.env = append(env[:len(env):len(env)], o.env...)
 	}
@@ -196,7 +255,17 @@ func (o *options) scan(args []string) (rest []string, dashed bool, err error) {
 
 // check refuses what does not fit together.
 func (o *options) check() error {
+	if o.command.set && (o.ssh.subsystem || len(o.words) > 0 && isCipherList(o.command.value)) {
+		o.ssh.notes = append(o.ssh.notes, "-c "+o.command.value+": there is no choice of ciphers")
+		o.command = first{}
+	}
 	switch {
+	case o.ssh.show:
+		return nil
+	case len(o.ssh.refused) > 0:
+		return &unsupportedError{o.ssh.refused[0]}
+	case o.ssh.subsystem && (o.argv || o.hold || len(o.words) == 0 || strings.Join(o.words, " ") == ""):
+		return misuse("-s needs the name of a subsystem after the host, and neither --argv nor -N")
 	case o.command.set && len(o.words) > 0:
 		return misuse("-c and words after the host both give a command")
 	case o.command.set && o.command.value == "":
@@ -207,8 +276,10 @@ func (o *options) check() error {
 		return misuse("--argv needs a program and its arguments after the host")
 	case o.hold && (o.command.set || len(o.words) > 0):
 		return misuse("-N runs nothing, so it takes no command")
-	case o.dir.set && o.dir.value == "":
-		return misuse("--dir is empty")
+	case o.tcp && o.udp:
+		return misuse("--tcp and --udp exclude each other")
+	case o.dir.set && !strings.HasPrefix(o.dir.value, "/"):
+		return misuse("--dir %q: want an absolute path there, as in --dir /srv/app", o.dir.value)
 	case o.id.set && !proto.ValidName(o.id.value):
 		return misuse("--id: want 1 to %d bytes without control characters", proto.MaxName)
 	case strings.HasPrefix(o.destination, "-"):
@@ -217,15 +288,60 @@ func (o *options) check() error {
 	return nil
 }
 
-// request is what the command line asks to run; nil without a command.
-func (o *options) request(getenv func(string) (string, bool)) (*proto.Run, error) {
+// request is what the command line asks to run; nil without a command. Its texts are converted as c says,
+// and nothing is sent if one cannot be.
+func (o *options) request(getenv func(string) (string, bool), c *charsets) (*proto.Run, error) {
 	r := &proto.Run{
-		User: o.user.value, Dir: []byte(o.dir.value), OnDisconnect: o.onDisconnect,
-		Timeout: uint64(o.timeout.Milliseconds()),
+		User: o.user.value, OnDisconnect: o.onDisconnect, Timeout: uint64(o.timeout.Milliseconds()),
+	}
+	var err error
+	if r.Dir, err = c.remote("--dir", o.dir.value); err != nil {
+		return nil, err
 	}
 	if o.id.set {
-		r.Name, r.ID = o.id.value, proto.NamedID(o.id.value)
+		r.Name = c.utf8(o.id.value)
+		r.ID = proto.NamedID(r.Name)
 	}
+	if r.Env, err = o.environment(getenv, c); err != nil {
+		return nil, err
+	}
+	if err = o.wish(getenv, c, r); err != nil {
+		return nil, err
+	}
+	switch {
+	case o.ssh.subsystem:
+		r.Subsystem = c.utf8(strings.Join(o.words, " "))
+	case o.argv:
+		for i, w := range o.words {
+			arg, err := c.remote(fmt.Sprintf("argument %d", i), w)
+			if err != nil {
+				return nil, err
+			}
+			r.Argv = append(r.Argv, arg)
+		}
+	case o.command.set:
+		r.Shell, err = c.shell("command", o.command.value)
+	case len(o.words) > 0:
+		r.Shell, err = c.shell("command", strings.Join(o.words, " "))
+	}
+	c.ask(r)
+	return r, err
+}
+
+// transport is what may carry the connection: the command line's choice, else that of the settings.
+func (o *options) transport(s hosts.Settings) client.Transport {
+	switch {
+	case o.tcp, !o.udp && s.Transport == "tcp":
+		return client.TCP
+	case o.udp, s.Transport == "udp":
+		return client.UDP
+	}
+	return client.Auto
+}
+
+// environment is what --env sets.
+func (o *options) environment(getenv func(string) (string, bool), c *charsets) ([]proto.EnvVar, error) {
+	var env []proto.EnvVar
 	for _, e := range o.env {
 		name, value, ok := strings.Cut(e, "=")
 		if !ok {
@@ -233,17 +349,11 @@ func (o *options) request(getenv func(string) (string, bool)) (*proto.Run, error
 				return nil, misuse("--env %s: the variable is not set here", name)
 			}
 		}
-		r.Env = append(r.Env, proto.EnvVar{Name: []byte(name), Value: []byte(value)})
-	}
-	switch {
-	case o.argv:
-		for _, w := range o.words {
-			r.Argv = append(r.Argv, []byte(w))
+		converted, err := c.remote("--env "+name, value)
+		if err != nil {
+			return nil, err
 		}
-	case o.command.set:
-		r.Shell = []byte(o.command.value)
-	case len(o.words) > 0:
-		r.Shell = []byte(strings.Join(o.words, " "))
+		env = append(env, proto.EnvVar{Name: []byte(name), Value: converted})
 	}
-	return r, nil
+	return env, nil
 }

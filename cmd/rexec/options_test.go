@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"rexec/internal/charset"
 	"rexec/internal/client"
 	"rexec/internal/proto"
 )
@@ -37,7 +38,7 @@ func TestGrammar(t *testing.T) {
 			t.Errorf("%s: %v", tt.args, err)
 			continue
 		}
-		r, err := o.request(func(string) (string, bool) { return "", false })
+		r, err := o.request(func(string) (string, bool) { return "", false }, &charsets{local: charset.UTF8, cmd: charset.UTF8})
 		if err != nil || string(r.Shell) != tt.run {
 			t.Errorf("%s: runs %q, want %q (%v)", tt.args, r.Shell, tt.run, err)
 		}
@@ -99,12 +100,14 @@ func TestExitCode(t *testing.T) {
 	missing, replayed := exit(proto.StateExited, 0), exit(proto.StateExited, 0)
 	missing.Missing[0] = 1
 	replayed.Missing[0], replayed.Replayed = 1, true
+	cameBack := &client.Result{Exit: replayed.Exit, Missing: replayed.Missing, Resumed: 1}
 	for _, tt := range []struct {
 		r    *client.Result
 		want int
 	}{
 		{nil, 255}, {exit(proto.StateExited, 0), 0}, {exit(proto.StateExited, 7), 7}, {exit(proto.StateSignaled, 137), 137},
 		{exit(proto.StateTimeout, 124), 124}, {exit(proto.StateRefused, 127), 127}, {missing, 255}, {replayed, 0},
+		{cameBack, 255},
 	} {
 		if got, err := exitCode(tt.r, nil); got != tt.want || err != nil {
 			t.Errorf("%+v: %d, %v; want %d", tt.r, got, err, tt.want)

@@ -1,19 +1,23 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"golang.org/x/term"
 
 	"rexec/internal/auth"
 	"rexec/internal/client"
+	"rexec/internal/hosts"
 	"rexec/internal/proto"
 )
 
@@ -24,17 +28,30 @@ const exitOurs = 255
 type program struct {
 	in       *os.File
 	out, err *os.File
+	words    io.Writer // err, for words of our own
 	options  *options
+	charsets charsets
+	settings hosts.Settings
 	target   *target
 	status   *os.File // where records of outcomes go; nil: nowhere
 	store    *auth.ClientStore
 	client   *client.Client
+	raw      rawTerminal // this side's, for a command on a terminal
 }
 
 // run is the whole program; it returns the exit code.
 func (p *program) run(ctx context.Context, args []string) int {
-	if len(args) > 0 && args[0] == "enroll" {
-		return p.fail(p.enroll(args[1:]))
+	local, _ := localCharset()
+	p.speak(local)
+	if len(args) > 0 {
+		switch args[0] {
+		case "enroll":
+			return p.fail(p.enroll(args[1:]))
+		case "charset":
+			return p.fail(p.convert(args[1:]))
+		case "ping":
+			return p.ping(ctx, args[1:])
+		}
 	}
 	var err error
 	if p.options, err = parseOptions(args); err != nil {
@@ -48,10 +65,13 @@ func (p *program) run(ctx context.Context, args []string) int {
 		fmt.Fprintln(p.out, "rexec", version)
 		return 0
 	}
+	if p.options.ssh.show {
+		return p.fail(p.showConfig())
+	}
 	if err := p.openStatus(); err != nil {
 		return p.fail(err)
 	}
-	request, err := p.prepare()
+	request, err := p.prepare(ctx)
 	if err != nil {
 		return p.fail(errors.Join(err, p.writeRecord(proto.ExecID{}, nil, err)))
 	}
@@ -62,48 +82,112 @@ func (p *program) run(ctx context.Context, args []string) int {
 	return code
 }
 
+// locate finds the host, its key and its settings.
+func (p *program) locate() error {
+	dir, err := configDir()
+	if err != nil {
+		return err
+	}
+	if p.settings, err = p.readSettings(dir); err != nil {
+		return err
+	}
+	p.store = auth.OpenClientStore(dir)
+	p.target, err = resolve(p.options, p.settings, p.store)
+	for _, note := range p.options.ssh.notes {
+		p.logf("%s", note)
+	}
+	for _, warning := range p.options.ssh.warnings {
+		if !p.options.quiet {
+			notef(p.words, "warning: %s", printable(warning))
+		}
+	}
+	return err
+}
+
 // prepare finds everything that is needed before a connection.
-func (p *program) prepare() (*proto.Run, error) {
-	request, err := p.options.request(os.LookupEnv)
+func (p *program) prepare(ctx context.Context) (*proto.Run, error) {
+	err := p.locate()
 	if err != nil {
 		return nil, err
 	}
-	if p.store, err = openStore(); err != nil {
+	if err := p.chooseFamily(ctx); err != nil {
 		return nil, err
 	}
-	if p.target, err = resolve(p.options, p.store); err != nil {
+	if p.charsets, err = p.chooseCharsets(p.settings); err != nil {
+		return nil, err
+	}
+	p.speak(p.charsets.local)
+	request, err := p.options.request(os.LookupEnv, &p.charsets)
+	if err != nil {
 		return nil, err
 	}
 	request.User = p.target.user
+	if request.Timeout == 0 {
+		request.Timeout = uint64(time.Duration(p.settings.Timeout).Milliseconds())
+	}
 	return request, nil
 }
 
 func (p *program) connectAndRun(ctx context.Context, request *proto.Run) (int, error) {
-	p.client = client.New(client.Options{
-		Address: p.target.address, Key: p.target.key.Token.Key, Target: p.options.destination,
-		Pins: p.store, Log: p.logf,
-	})
+	p.client = p.newClient()
 	defer func() { _ = p.client.Close() }() // the outcome is known by then
 	signals := catchSignals()
+	if p.options.ssh.wantsTTY(term.IsTerminal(int(p.in.Fd()))) && request.Subsystem == "" {
+		p.askTerminal(request)
+	}
+	p.connectPatiently(ctx)
 	switch {
 	case p.options.hold:
 		return p.hold(ctx, signals)
-	case len(request.Shell) > 0 || len(request.Argv) > 0:
+	case len(request.Shell) > 0 || len(request.Argv) > 0 || request.Subsystem != "":
 		return p.runOnce(ctx, request, signals)
-	case term.IsTerminal(int(p.in.Fd())):
+	case len(request.Pty) == 0 && term.IsTerminal(int(p.in.Fd())):
 		return p.prompt(ctx, request, signals)
 	}
 	request.Script = true
 	return p.runOnce(ctx, request, signals)
 }
 
-// openStore opens the directory of keys (XDG Base Directory Specification).
-func openStore() (*auth.ClientStore, error) {
+func (p *program) newClient() *client.Client {
+	return client.New(client.Options{
+		Address: p.target.address, Key: p.target.key.Token.Key, Target: p.options.destination,
+		Pins: p.store, Log: p.logf, Transport: p.options.transport(p.settings),
+		Timeout: cmp.Or(p.options.ssh.connectTimeout, time.Duration(p.settings.ConnectTimeout)),
+	})
+}
+
+// configDir is the directory of the user's keys and settings (XDG Base Directory Specification).
+func configDir() (string, error) {
 	dir, err := os.UserConfigDir()
 	if err != nil {
-		return nil, &keyError{text: "no place to look for keys: " + err.Error(), hint: "set HOME or XDG_CONFIG_HOME"}
+		return "", &keyError{text: "no place to look for keys: " + err.Error(), hint: "set HOME or XDG_CONFIG_HOME"}
 	}
-	return auth.OpenClientStore(filepath.Join(dir, "rexec")), nil
+	return filepath.Join(dir, "rexec"), nil
+}
+
+// readSettings returns what config.toml says of the host on the command line.
+func (p *program) readSettings(dir string) (hosts.Settings, error) {
+	name := filepath.Join(dir, "config.toml")
+	if given := p.options.ssh.config; given.value == "none" {
+		return hosts.Settings{}, nil
+	} else if given.set {
+		name = given.value
+		if _, err := os.Stat(name); err != nil {
+			return hosts.Settings{}, fmt.Errorf("reading the settings of -F: %w", err)
+		}
+	}
+	file, err := hosts.Load(name)
+	if err != nil {
+		return hosts.Settings{}, err
+	}
+	_, host := splitDestination(p.options.destination)
+	names := []string{host}
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		names = append(names, name)
+	} else if p.options.port.set {
+		names = append(names, net.JoinHostPort(host, p.options.port.value))
+	}
+	return file.For(names...), nil
 }
 
 // runOnce runs one command and returns its exit code.
@@ -113,9 +197,13 @@ func (p *program) runOnce(ctx context.Context, request *proto.Run, signals <-cha
 		cmd.Run.ID = client.NewID()
 	}
 	if !p.options.noStdin {
-		cmd.Stdin = p.in
+		cmd.Stdin = p.typed()
 	}
-	result, err := p.client.Run(ctx, cmd)
+	run := p.client.Run
+	if len(request.Pty) > 0 {
+		run = p.runOnTerminal
+	}
+	result, err := run(ctx, cmd)
 	if recordErr := p.writeRecord(cmd.Run.ID, result, err); recordErr != nil {
 		err = errors.Join(err, recordErr)
 	}
@@ -152,7 +240,10 @@ func exitCode(r *client.Result, err error) (int, error) {
 	if r == nil || err != nil {
 		return exitOurs, err
 	}
-	if r.Code == 0 && !r.Replayed && (r.Truncated || r.Missing != [2]uint64{}) {
+	// An outcome that is told again is that of an execution whose output somebody has had; but not to who comes
+	// back for it.
+	again := r.Replayed && r.Resumed == 0
+	if r.Code == 0 && !again && (r.Truncated || r.Missing != [2]uint64{}) {
 		return exitOurs, nil // never a success while output is missing
 	}
 	return int(r.Code), nil

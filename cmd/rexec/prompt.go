@@ -81,7 +81,12 @@ func (p *program) awaitLine(lines <-chan string, failed <-chan error, signals <-
 
 // runLine runs one line. What goes wrong with it is told, and the prompt goes on if it can.
 func (p *program) runLine(ctx context.Context, request proto.Run, line string, signals <-chan string) error {
-	request.Shell = []byte(line)
+	text, err := p.charsets.shell("command", line)
+	if err != nil {
+		p.fail(err)
+		return nil
+	}
+	request.Shell = text
 	cmd := &client.Command{Run: request, Stdout: p.out, Stderr: p.err, Signals: signals}
 	cmd.Run.ID = client.NewID()
 	result, err := p.client.Run(ctx, cmd)
@@ -94,7 +99,7 @@ func (p *program) runLine(ctx context.Context, request proto.Run, line string, s
 	}
 	p.tell(result)
 	if result.State == proto.StateExited && result.Code != 0 && !p.options.quiet {
-		notef(p.err, "exit code %d", result.Code)
+		notef(p.words, "exit code %d", result.Code)
 	}
 	return nil
 }

@@ -29,6 +29,9 @@ type record struct {
 	StdoutBytes   uint64  `json:"stdout_bytes"`
 	StderrBytes   uint64  `json:"stderr_bytes"`
 
+	Charset        string `json:"charset,omitempty"` // what converted output was taken for
+	ConvertedLines uint64 `json:"converted_lines,omitempty"`
+
 	CoreDumped    bool   `json:"core_dumped,omitempty"`
 	Truncated     bool   `json:"truncated"`
 	MissingStdout uint64 `json:"missing_stdout_bytes,omitempty"`
@@ -86,6 +89,7 @@ func (p *program) newRecord(id proto.ExecID, r *client.Result, err error) *recor
 	rec.UserSeconds, rec.SystemSeconds = float64(r.UserTime)/1e6, float64(r.SystemTime)/1e6
 	rec.MaxRSS = r.MaxRSS
 	rec.StdinBytes, rec.StdoutBytes, rec.StderrBytes = r.StdinBytes, r.StdoutBytes, r.StderrBytes
+	rec.Charset, rec.ConvertedLines = r.Charset, r.ConvertedLines
 	rec.CoreDumped, rec.Background, rec.Replayed = r.CoreDumped, r.Background, r.Replayed
 	rec.Truncated = r.Truncated || r.Missing != [2]uint64{}
 	rec.MissingStdout, rec.MissingStderr = r.Missing[0], r.Missing[1]

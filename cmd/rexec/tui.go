@@ -33,7 +33,7 @@ func notef(w io.Writer, format string, args ...any) { fmt.Fprintf(w, "rexec: "+f
 // logf tells what happens on the way, in the shape that callers of ssh -v skip.
 func (p *program) logf(format string, args ...any) {
 	if p.options.verbose > 0 && !p.options.quiet {
-		fmt.Fprintf(p.err, "debug1: "+format+"\n", args...)
+		fmt.Fprintf(p.words, "debug1: "+format+"\n", args...)
 	}
 }
 
@@ -42,9 +42,9 @@ func (p *program) fail(err error) int {
 	if err == nil {
 		return 0
 	}
-	errorf(p.err, "%s", printable(err.Error()))
+	errorf(p.words, "%s", printable(err.Error()))
 	if hint := p.hint(err); hint != "" {
-		hintf(p.err, "%s", hint)
+		hintf(p.words, "%s", hint)
 	}
 	return exitOurs
 }
@@ -57,7 +57,16 @@ func (p *program) hint(err error) string {
 	var lost *client.LostError
 	var said *proto.Error
 	var dns *net.DNSError
+	var hazard *hazardError
+	var text *textError
+	var unsupported *unsupportedError
 	switch {
+	case errors.As(err, &hazard):
+		return "write it another way, use --argv, or insist with --cmd-charset-unsafe"
+	case errors.As(err, &text):
+		return "nothing was sent; --cmd-charset says what the host wants, --local-charset what this terminal sends"
+	case errors.As(err, &unsupported):
+		return "nothing was done; leave it out, or use ssh for this"
 	case errors.As(err, &misused):
 		return "rexec --help shows the options"
 	case errors.As(err, &key):
@@ -78,6 +87,8 @@ func (p *program) hint(err error) string {
 		return "check the host's name"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "nothing listens there: check the port (-p), and that rexecd runs on the host"
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the server, or something on the way, hung up: the server's log may say why, as too many connections or open files"
 	case isTimeout(err):
 		return "the host does not answer: check its address, and that no firewall drops the port"
 	}
@@ -93,33 +104,51 @@ func isTimeout(err error) bool {
 func (p *program) tell(r *client.Result) {
 	switch r.State {
 	case proto.StateRefused, proto.StateLost:
-		errorf(p.err, "%s%s", printable(p.program(r.Cause)), printable(r.Reason))
+		errorf(p.words, "%s%s", printable(p.program(r.Cause)), printable(r.Reason))
 		if hint := refusalHint(r.Cause); hint != "" {
-			hintf(p.err, "%s", hint)
+			hintf(p.words, "%s", hint)
 		}
 	case proto.StateTimeout, proto.StateKilled:
-		errorf(p.err, "the command was ended: %s", printable(r.Reason))
+		errorf(p.words, "the command was ended: %s", printable(r.Reason))
 	}
+	p.tellMemory(r)
 	for i, n := range r.Missing {
 		if n > 0 && !r.Replayed {
-			errorf(p.err, "%d bytes of %s are missing: an earlier client got them, or they were kept for too long", n, proto.Stream(i+1))
+			errorf(p.words, "%d bytes of %s are missing: an earlier client got them, or they were kept for too long", n, proto.Stream(i+1))
 		}
 	}
 	if r.Replayed && !p.options.quiet {
-		notef(p.err, "this is the outcome of an earlier run; its output is not kept")
+		notef(p.words, "this is the outcome of an earlier run; its output is not kept")
 	}
 	if r.Background {
 		p.logf("processes in the background still hold the command's output")
+	}
+	if r.Charset != "" {
+		p.logf("output taken for %s, lines converted: %d", r.Charset, r.ConvertedLines)
+	} else if p.options.charset.set && p.charsets.output != [2]bool{} && r.StdoutBytes+r.StderrBytes > 0 && !r.Replayed && !p.options.quiet {
+		notef(p.words, "the output was not converted: the server does not know how, or was told that it is raw")
 	}
 	if r.Resumed > 0 {
 		p.logf("lost connections made good: %d", r.Resumed)
 	}
 }
 
+// tellMemory says that memory was the reason, where the code says KILL or only that something went wrong.
+func (p *program) tellMemory(r *client.Result) {
+	switch {
+	case r.Cause != proto.CauseMemory:
+	case r.State == proto.StateSignaled:
+		errorf(p.words, "the command was ended: %s", printable(r.Reason))
+		hintf(p.words, "exec.max_memory in rexecd.toml is what one command may have on that server, if it is set")
+	case !p.options.quiet:
+		notef(p.words, "warning: %s", printable(r.Reason))
+	}
+}
+
 // program is what a message about a program that cannot be executed begins with.
 func (p *program) program(c proto.Cause) string {
 	if p.options.argv && (c == proto.CauseNotFound || c == proto.CauseCannotExec) {
-		return p.options.words[0] + ": "
+		return p.charsets.utf8(p.options.words[0]) + ": "
 	}
 	return ""
 }
