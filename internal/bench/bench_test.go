@@ -56,7 +56,7 @@ func TestGoals(t *testing.T) {
 		{goal{atMost, 64}, 1000, 65, "no"},
 		{goal{}, 1, 1000, "-"},
 	} {
-		if got := (result{goal: tt.goal, theirs: tt.theirs, ours: tt.ours}).verdict(); got != tt.want {
+		if got := (result{Goal: tt.goal, Theirs: tt.theirs, Ours: tt.ours}).verdict(); got != tt.want {
 			t.Errorf("%v of %v beside %v: %s, want %s", tt.goal, tt.ours, tt.theirs, got, tt.want)
 		}
 	}
@@ -67,8 +67,8 @@ func TestParseOptions(t *testing.T) {
 		args string
 		ok   bool
 	}{
-		{"-only 1,3 -quick", true}, {"-write page", true},
-		{"-only 0", false}, {"-only 9", false}, {"-only x", false}, {"-only 1 -write page", false},
+		{"-only 1,3 -quick", true}, {"-only 12", true}, {"-write page", true},
+		{"-only 0", false}, {"-only 15", false}, {"-only x", false}, {"-only 1 -write page", false},
 		{"-quick -write page", false}, {"more", false},
 	} {
 		o, err := parseOptions(strings.Fields(tt.args))
@@ -81,20 +81,29 @@ func TestParseOptions(t *testing.T) {
 	}
 }
 
+func TestNeeds(t *testing.T) {
+	for args, want := range map[string]need{"": rexecdAndSSHD, "-only 9,11": noDaemon, "-only 9,12": rexecdOnly, "-only 1,12": rexecdAndSSHD} {
+		if o, err := parseOptions(strings.Fields(args)); err != nil || o.needs() != want {
+			t.Errorf("%q needs %d, want %d: %v", args, o.needs(), want, err)
+		}
+	}
+}
+
 func TestSplice(t *testing.T) {
+	m := hereMarks()
 	path := filepath.Join(t.TempDir(), "page.md")
-	page := "before\n" + beginMark + "\nold\n" + endMark + "\nafter\n"
+	page := "before\n" + m.begin + "\nold\n" + m.end + "\nafter\n"
 	if err := os.WriteFile(path, []byte(page), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got, err := splice(path, "new\n")
-	if want := "before\n" + beginMark + "\n\nnew\n\n" + endMark + "\nafter\n"; got != want || err != nil {
+	got, err := m.splice(path, "new\n")
+	if want := "before\n" + m.begin + "\n\nnew\n\n" + m.end + "\nafter\n"; got != want || err != nil {
 		t.Errorf("%q, %v, want %q", got, err, want)
 	}
 	if err := os.WriteFile(path, []byte("before\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := splice(path, "new\n"); err == nil {
+	if _, err := m.splice(path, "new\n"); err == nil {
 		t.Error("a page without marks was taken")
 	}
 }

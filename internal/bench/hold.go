@@ -20,8 +20,8 @@ import (
 )
 
 // holdVerb makes this program a holder of connections, in a process of its own because of the limit
-// of open files. Both sides exchange lines: the token and the number of connections, "held", "check",
-// "alive"; the end of input ends it.
+// of open files. Both sides exchange lines: the token, the number of connections and the transport,
+// "held", "check", "alive"; the end of input ends it.
 const holdVerb = "hold-connections"
 
 // sampled is how many of the held connections run a command to show that they are alive.
@@ -35,7 +35,7 @@ type holder struct {
 }
 
 // startHolder returns once n connections are authenticated.
-func startHolder(ctx context.Context, d *daemon, n int) (*holder, error) {
+func startHolder(ctx context.Context, d *daemon, n int, over client.Transport) (*holder, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -58,7 +58,7 @@ func startHolder(ctx context.Context, d *daemon, n int) (*holder, error) {
 	stop := context.AfterFunc(ctx, func() { h.in.Close() })
 	defer stop()
 	// The token is a secret, and the command line is none.
-	if err := h.ask(fmt.Sprintf("%s %d", d.token.Encode(), n), "held"); err != nil {
+	if err := h.ask(fmt.Sprintf("%s %d %d", d.token.Encode(), n, over), "held"); err != nil {
 		h.stop()
 		return nil, err
 	}
@@ -87,8 +87,9 @@ func (h *holder) stop() {
 func hold(ctx context.Context, in *bufio.Reader, out io.Writer) error {
 	var text string
 	var n int
-	if _, err := fmt.Fscanln(in, &text, &n); err != nil {
-		return fmt.Errorf("reading the token and a number: %w", err)
+	var over client.Transport
+	if _, err := fmt.Fscanln(in, &text, &n, &over); err != nil {
+		return fmt.Errorf("reading the token, a number and a transport: %w", err)
 	}
 	token, err := auth.ParseToken(text)
 	if err != nil {
@@ -96,7 +97,7 @@ func hold(ctx context.Context, in *bufio.Reader, out io.Writer) error {
 	}
 	clients := make([]*client.Client, n)
 	for i := range clients {
-		clients[i] = client.New(client.Options{Address: token.Address, Key: token.Key})
+		clients[i] = client.New(client.Options{Address: token.Address, Key: token.Key, Transport: over})
 		defer func() { _ = clients[i].Close() }() // nothing is lost with it
 	}
 	if err := connect(ctx, clients); err != nil {

@@ -18,36 +18,50 @@ type lab struct {
 	quick  bool
 	rexecd *daemon
 	sshd   *sshd
-	log    *os.File  // standard error of the measured clients
-	stream *transfer // once it was measured, since two rows need it
+	log    *os.File       // standard error of the measured clients
+	stream *transfer      // once it was measured, since two rows need it
+	texts  map[kind]*text // those that were made
 }
 
-// newLab builds and starts everything.
-func newLab(ctx context.Context, quick bool) (*lab, error) {
+// newLab builds and starts what is needed, each daemon at a site of its own.
+func newLab(ctx context.Context, quick bool, n need, next func() (site, error)) (*lab, error) {
 	dir, err := os.MkdirTemp("", "rexec-bench-")
 	if err != nil {
 		return nil, err
 	}
 	l := &lab{dir: dir, quick: quick}
-	if err := l.start(ctx); err != nil {
+	if err := l.start(ctx, n, next); err != nil {
 		l.close()
 		return nil, err
 	}
 	return l, nil
 }
 
-func (l *lab) start(ctx context.Context) error {
+func (l *lab) start(ctx context.Context, n need, next func() (site, error)) error {
 	var err error
 	if l.log, err = os.OpenFile(filepath.Join(l.dir, "clients.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
 		return err
 	}
+	if n == noDaemon {
+		return nil
+	}
 	if err := buildPrograms(ctx, l.bin()); err != nil {
 		return err
 	}
-	if l.sshd, err = startSSHD(ctx, filepath.Join(l.dir, "ssh")); err != nil {
+	if n == rexecdAndSSHD {
+		at, err := next()
+		if err != nil {
+			return err
+		}
+		if l.sshd, err = startSSHD(ctx, filepath.Join(l.dir, "ssh"), at); err != nil {
+			return err
+		}
+	}
+	at, err := next()
+	if err != nil {
 		return err
 	}
-	l.rexecd, err = startDaemon(ctx, l.bin(), filepath.Join(l.dir, "rexec"))
+	l.rexecd, err = startDaemon(ctx, l.bin(), daemonFiles{dir: filepath.Join(l.dir, "rexec")}, at)
 	return err
 }
 

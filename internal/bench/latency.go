@@ -21,8 +21,8 @@ func newConnection(ctx context.Context, l *lab) ([]result, error) {
 		return nil, err
 	}
 	return []result{{
-		what: "`true`, new connection", beside: "ssh", unit: ms,
-		theirs: ssh.median(), ours: rexec.median(), runs: len(ssh.values), goal: goal{ratioAtMost, 1.0 / 30},
+		What: "`true`, new connection", Beside: "ssh", Unit: ms,
+		Theirs: ssh.median(), Ours: rexec.median(), Runs: len(ssh.values), Goal: goal{ratioAtMost, 1.0 / 30},
 	}}, nil
 }
 
@@ -38,8 +38,8 @@ func multiplexed(ctx context.Context, l *lab) ([]result, error) {
 		return nil, err
 	}
 	return []result{{
-		what: "`true`, new connection", beside: "ssh, multiplexed", unit: ms,
-		theirs: ssh.median(), ours: rexec.median(), runs: len(ssh.values), goal: goal{ratioAtMost, 1},
+		What: "`true`, new connection", Beside: "ssh, multiplexed", Unit: ms,
+		Theirs: ssh.median(), Ours: rexec.median(), Runs: len(ssh.values), Goal: goal{ratioAtMost, 1},
 	}}, nil
 }
 
@@ -61,8 +61,8 @@ func nextCommand(ctx context.Context, l *lab) ([]result, error) {
 		return nil, err
 	}
 	return []result{{
-		what: "`sh -c true`, next on an open connection, library call", beside: "local os/exec", unit: ms,
-		theirs: local.median(), ours: remote.median(), runs: len(local.values), goal: goal{ratioAtMost, 1.25},
+		What: "`sh -c true`, next on an open connection, library call", Beside: "local os/exec", Unit: ms,
+		Theirs: local.median(), Ours: remote.median(), Runs: len(local.values), Goal: goal{ratioAtMost, 1.25},
 	}}, nil
 }
 
@@ -102,11 +102,11 @@ func manyCommands(ctx context.Context, l *lab) ([]result, error) {
 	scale := float64(n) / float64(few)
 	what := fmt.Sprintf("%d x `true`, %d at a time, a process each", n, atATime)
 	return []result{{
-		what: what, beside: "ssh, multiplexed", unit: ms,
-		theirs: mux.median(), ours: rexec.median(), runs: len(mux.values), goal: goal{ratioAtMost, 0.9},
+		What: what, Beside: "ssh, multiplexed", Unit: ms,
+		Theirs: mux.median(), Ours: rexec.median(), Runs: len(mux.values), Goal: goal{ratioAtMost, 0.9},
 	}, {
-		what: fmt.Sprintf("the same, extrapolated from %d", few), beside: "ssh", unit: ms,
-		theirs: plain.median() * scale, ours: again.median() * scale, runs: len(plain.values),
+		What: fmt.Sprintf("the same, extrapolated from %d", few), Beside: "ssh", Unit: ms,
+		Theirs: plain.median() * scale, Ours: again.median() * scale, Runs: len(plain.values),
 	}}, nil
 }
 

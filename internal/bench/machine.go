@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"time"
 )
@@ -34,6 +35,14 @@ func describeMachine(ctx context.Context) machine {
 	}
 	add("Go", strings.TrimPrefix(runtime.Version(), "go"))
 	add("OpenSSH", sshVersion(ctx))
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, m := range info.Deps {
+			if m.Path == "golang.org/x/text" {
+				add("x/text", m.Version)
+			}
+		}
+	}
+	add("glibc", libcVersion())
 	add("date", time.Now().UTC().Format("2006-01-02 15:04 MST"))
 	return m
 }

@@ -10,12 +10,15 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"rexec/internal/client"
 )
 
 // connections is how many row 7 holds; sshConnections are enough for a process each.
 const (
 	connections      = 10_000
 	quickConnections = 1_000
+	udpConnections   = 1_000
 	sshConnections   = 5
 	// spareFiles is what a process opens besides one socket per connection.
 	spareFiles = 200
@@ -31,13 +34,21 @@ func idleMemory(ctx context.Context, l *lab) ([]result, error) {
 	if err != nil {
 		return nil, err
 	}
-	ours, err := l.rexecMemory(ctx, n)
+	ours, err := l.rexecMemory(ctx, n, client.TCP)
+	if err != nil {
+		return nil, err
+	}
+	few := min(n, udpConnections)
+	udp, err := l.rexecMemory(ctx, few, client.UDP)
 	if err != nil {
 		return nil, err
 	}
 	return []result{{
-		what: fmt.Sprintf("memory (PSS) per idle connection, %d held", n), beside: fmt.Sprintf("sshd, %d held", sshConnections),
-		unit: kib, theirs: theirs / 1024, ours: ours / 1024, runs: 1, goal: goal{atMost, 64},
+		What: fmt.Sprintf("memory (PSS) per idle connection, %d held", n), Beside: fmt.Sprintf("sshd, %d held", sshConnections),
+		Unit: kib, Theirs: theirs / 1024, Ours: ours / 1024, Runs: 1, Goal: goal{atMost, 64},
+	}, {
+		What: fmt.Sprintf("the same over UDP, %d held", few), Beside: fmt.Sprintf("sshd, %d held", sshConnections),
+		Unit: kib, Theirs: theirs / 1024, Ours: udp / 1024, Runs: 1,
 	}}, nil
 }
 
@@ -91,8 +102,12 @@ func (l *lab) sshMemory(ctx context.Context) (float64, error) {
 }
 
 // rexecMemory is what n connections add to a daemon of their own.
-func (l *lab) rexecMemory(ctx context.Context, n int) (float64, error) {
-	d, err := startDaemon(ctx, l.bin(), filepath.Join(l.dir, "memory"))
+func (l *lab) rexecMemory(ctx context.Context, n int, over client.Transport) (float64, error) {
+	at, err := here()
+	if err != nil {
+		return 0, err
+	}
+	d, err := startDaemon(ctx, l.bin(), daemonFiles{dir: filepath.Join(l.dir, fmt.Sprint("memory", over))}, at)
 	if err != nil {
 		return 0, err
 	}
@@ -105,7 +120,7 @@ func (l *lab) rexecMemory(ctx context.Context, n int) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	h, err := startHolder(ctx, d, n)
+	h, err := startHolder(ctx, d, n, over)
 	if err != nil {
 		return 0, err
 	}
@@ -118,7 +133,7 @@ func (l *lab) rexecMemory(ctx context.Context, n int) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if open < n {
+	if over == client.TCP && open < n { // over UDP all share one
 		return 0, fmt.Errorf("the daemon has %d sockets open, want %d connections", open, n)
 	}
 	if err := h.check(); err != nil {

@@ -34,7 +34,7 @@ func (r report) summary() string {
 	var missed []string
 	for _, line := range r.results {
 		if !line.met() {
-			missed = append(missed, fmt.Sprintf("row %d, %s beside %s", line.row, line.what, line.beside))
+			missed = append(missed, line.name())
 		}
 	}
 	s := "missed: " + strings.Join(missed, "; ")
@@ -66,22 +66,27 @@ func (r report) markdown() string {
 	return b.String()
 }
 
-// Marks of the page between which the results lie.
-const (
-	beginMark = "<!-- results: written by the program -->"
-	endMark   = "<!-- end of results -->"
-)
+// marks are two lines of the page between which results lie.
+type marks struct{ begin, end string }
+
+func hereMarks() marks {
+	return marks{"<!-- results: written by the program -->", "<!-- end of results -->"}
+}
+
+func wanMarks() marks {
+	return marks{"<!-- results over a slow link: written by the program -->", "<!-- end of results over a slow link -->"}
+}
 
 // splice returns a page with other results.
-func splice(path, results string) (string, error) {
+func (m marks) splice(path, results string) (string, error) {
 	page, err := os.ReadFile(path)
 	if err != nil {
 		return "", fmt.Errorf("reading the page: %w", err)
 	}
-	before, rest, ok1 := strings.Cut(string(page), beginMark+"\n")
-	_, after, ok2 := strings.Cut(rest, endMark)
+	before, rest, ok1 := strings.Cut(string(page), m.begin+"\n")
+	_, after, ok2 := strings.Cut(rest, m.end)
 	if !ok1 || !ok2 {
-		return "", errors.New(path + " has no marks; it needs these two lines: " + beginMark + " and " + endMark)
+		return "", errors.New(path + " has no marks; it needs these two lines: " + m.begin + " and " + m.end)
 	}
-	return before + beginMark + "\n\n" + results + "\n" + endMark + after, nil
+	return before + m.begin + "\n\n" + results + "\n" + m.end + after, nil
 }

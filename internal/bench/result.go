@@ -16,10 +16,14 @@ const (
 	secondsPerGB
 	kib
 	mib
+	kb // 1000 bytes
+	mbPerSecond
+	allocations
+	seconds
 )
 
 func (u unit) String() string {
-	return [...]string{"ms", "GB/s", "s/GB", "KiB", "MiB"}[u]
+	return [...]string{"ms", "GB/s", "s/GB", "KiB", "MiB", "kB", "MB/s", "allocs", "s"}[u]
 }
 
 // figure formats a value with its unit and as many digits as it deserves.
@@ -36,8 +40,8 @@ func (u unit) figure(v float64) string {
 
 // goal is what a result is held against. The zero value is none.
 type goal struct {
-	kind  goalKind
-	bound float64
+	Kind  goalKind
+	Bound float64
 }
 
 type goalKind int
@@ -47,49 +51,54 @@ const (
 	ratioAtMost
 	ratioAtLeast
 	atMost // our figure itself
+	atLeast
 )
 
 // result is one line of the table.
 type result struct {
-	row    int
-	what   string
-	beside string // what theirs is
-	unit   unit
-	theirs float64
-	ours   float64
-	runs   int // of each side
-	goal   goal
+	Row    int
+	What   string
+	Beside string // what theirs is; empty: there is nothing to compare with
+	Unit   unit
+	Theirs float64
+	Ours   float64
+	Runs   int // of each side
+	Goal   goal
 }
 
-func (r result) ratio() float64 { return r.ours / r.theirs }
+func (r result) ratio() float64 { return r.Ours / r.Theirs }
 
 func (r result) goalText() string {
-	switch r.goal.kind {
+	switch r.Goal.Kind {
 	case ratioAtMost:
-		return fmt.Sprintf("<= %.3gx", r.goal.bound)
+		return fmt.Sprintf("<= %.3gx", r.Goal.Bound)
 	case ratioAtLeast:
-		return fmt.Sprintf(">= %.3gx", r.goal.bound)
+		return fmt.Sprintf(">= %.3gx", r.Goal.Bound)
 	case atMost:
-		return fmt.Sprintf("<= %g %s", r.goal.bound, r.unit)
+		return fmt.Sprintf("<= %.4g %s", r.Goal.Bound, r.Unit)
+	case atLeast:
+		return fmt.Sprintf(">= %.4g %s", r.Goal.Bound, r.Unit)
 	}
 	return "-"
 }
 
 func (r result) met() bool {
-	switch r.goal.kind {
+	switch r.Goal.Kind {
 	case ratioAtMost:
-		return r.ratio() <= r.goal.bound
+		return r.ratio() <= r.Goal.Bound
 	case ratioAtLeast:
-		return r.ratio() >= r.goal.bound
+		return r.ratio() >= r.Goal.Bound
 	case atMost:
-		return r.ours <= r.goal.bound
+		return r.Ours <= r.Goal.Bound
+	case atLeast:
+		return r.Ours >= r.Goal.Bound
 	}
 	return true
 }
 
 func (r result) verdict() string {
 	switch {
-	case r.goal.kind == noGoal:
+	case r.Goal.Kind == noGoal:
 		return "-"
 	case r.met():
 		return "yes"
@@ -97,11 +106,24 @@ func (r result) verdict() string {
 	return "no"
 }
 
+// name is what a line without figures calls it.
+func (r result) name() string {
+	name := fmt.Sprintf("row %d, %s", r.Row, r.What)
+	if r.Beside != "" {
+		name += " beside " + r.Beside
+	}
+	return name
+}
+
 // cells are the columns of the table.
 func (r result) cells() []string {
+	beside, theirs, ratio := "-", "-", "-"
+	if r.Beside != "" {
+		beside, theirs, ratio = r.Beside, r.Unit.figure(r.Theirs), fmt.Sprintf("%.3g", r.ratio())
+	}
 	return []string{
-		fmt.Sprint(r.row), r.what, r.beside, r.unit.figure(r.theirs), r.unit.figure(r.ours),
-		fmt.Sprintf("%.3g", r.ratio()), r.goalText(), r.verdict(), fmt.Sprint(r.runs),
+		fmt.Sprint(r.Row), r.What, beside, theirs, r.Unit.figure(r.Ours),
+		ratio, r.goalText(), r.verdict(), fmt.Sprint(r.Runs),
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"rexec/internal/auth"
@@ -34,12 +35,12 @@ func buildPrograms(ctx context.Context, dir string) error {
 	return nil
 }
 
-// startDaemon starts the rexecd in bin, with all its files in dir.
-func startDaemon(ctx context.Context, bin, dir string) (*daemon, error) {
-	address, err := freeAddress()
-	if err != nil {
-		return nil, err
-	}
+// daemonFiles is where a daemon's files lie, all in one directory, and what its configuration says.
+type daemonFiles struct{ dir, config string }
+
+// startDaemon starts the rexecd in bin.
+func startDaemon(ctx context.Context, bin string, files daemonFiles, at site) (*daemon, error) {
+	address, dir := at.address, files.dir
 	d := &daemon{address: address, rexec: filepath.Join(bin, "rexec")}
 	clientDir := filepath.Join(dir, "client")
 	d.env = append(os.Environ(), "XDG_CONFIG_HOME="+clientDir)
@@ -50,23 +51,24 @@ func startDaemon(ctx context.Context, bin, dir string) (*daemon, error) {
 		}
 	}
 	config := filepath.Join(dir, "rexecd.toml")
-	if err := os.WriteFile(config, nil, 0o600); err != nil { // empty: the defaults
+	if err := os.WriteFile(config, []byte(files.config+"\n"), 0o600); err != nil {
 		return nil, err
 	}
 	common := []string{"--config", config, "--state-dir", filepath.Join(dir, "state")}
 	program := filepath.Join(bin, "rexecd")
-	token, err := exec.CommandContext(ctx, program,
+	line, err := exec.CommandContext(ctx, program,
 		append([]string{"key", "add", "bench", "--address", address}, common...)...).Output()
 	if err != nil {
 		return nil, fmt.Errorf("adding a key: %w", err)
 	}
-	if d.token, err = auth.ParseToken(strings.TrimSpace(string(token))); err != nil {
+	text := strings.TrimSuffix(strings.TrimPrefix(string(line), "rexec enroll '"), "'\n")
+	if d.token, err = auth.ParseToken(text); err != nil {
 		return nil, err
 	}
 	if _, err := d.store.Enroll(d.token, ""); err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(program, append(common, "--listen", address)...) // ended by stop, after its clients
+	cmd := at.command(program, append(common, "--listen", address)...)
 	if d.service, err = startService(cmd, filepath.Join(dir, "rexecd.log")); err != nil {
 		return nil, err
 	}
@@ -78,11 +80,17 @@ func startDaemon(ctx context.Context, bin, dir string) (*daemon, error) {
 }
 
 // command is the client program with these arguments behind the address.
-func (d *daemon) command(args ...string) program {
-	return program{path: d.rexec, args: append([]string{d.address}, args...), env: d.env}
+func (d *daemon) command(args ...string) program { return d.with(nil, args...) }
+
+// with is the client program with options.
+func (d *daemon) with(options []string, args ...string) program {
+	return program{path: d.rexec, args: slices.Concat(options, []string{d.address}, args), env: d.env}
 }
 
-// client is a library client with the same key and pins as the client program.
-func (d *daemon) client() *client.Client {
-	return client.New(client.Options{Address: d.address, Key: d.token.Key, Pins: d.store})
+// client is a library client with the same key and pins as the client program, over TCP.
+func (d *daemon) client() *client.Client { return d.over(client.TCP) }
+
+// over is a library client that uses one transport.
+func (d *daemon) over(t client.Transport) *client.Client {
+	return client.New(client.Options{Address: d.address, Key: d.token.Key, Pins: d.store, Transport: t})
 }

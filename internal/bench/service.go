@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -99,6 +100,24 @@ func accepts(address string) bool {
 	}
 	conn.Close()
 	return true
+}
+
+// site is where a daemon listens.
+type site struct {
+	address string
+	enter   []string // what a command line begins with that is to run there; nil: it is here
+}
+
+// command is a program that runs there.
+func (s site) command(path string, args ...string) *exec.Cmd {
+	words := slices.Concat(s.enter, []string{path}, args)
+	return exec.Command(words[0], words[1:]...) // ended by stop, after its clients
+}
+
+// here is a site on the loopback interface.
+func here() (site, error) {
+	address, err := freeAddress()
+	return site{address: address}, err
 }
 
 // freeAddress returns a loopback address that nobody listens on.

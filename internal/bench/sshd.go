@@ -58,7 +58,7 @@ LogLevel ERROR
 `
 
 // startSSHD starts the installed sshd with all its files in dir.
-func startSSHD(ctx context.Context, dir string) (*sshd, error) {
+func startSSHD(ctx context.Context, dir string, at site) (*sshd, error) {
 	path, err := exec.LookPath("sshd")
 	if err != nil {
 		path = "/usr/sbin/sshd" // not in everybody's PATH
@@ -69,22 +69,18 @@ func startSSHD(ctx context.Context, dir string) (*sshd, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	address, err := freeAddress()
-	if err != nil {
-		return nil, err
-	}
 	s := &sshd{dir: dir, config: filepath.Join(dir, "ssh_config")}
-	if err := s.writeFiles(ctx, address); err != nil {
+	if err := s.writeFiles(ctx, at.address); err != nil {
 		return nil, err
 	}
 	if os.Geteuid() == 0 {
 		_ = os.Mkdir(privilegeDir, 0o755) // without it sshd says what is wrong
 	}
-	cmd := exec.Command(path, "-D", "-e", "-f", filepath.Join(dir, "sshd_config"))
+	cmd := at.command(path, "-D", "-e", "-f", filepath.Join(dir, "sshd_config"))
 	if s.service, err = startService(cmd, filepath.Join(dir, "sshd.log")); err != nil {
 		return nil, err
 	}
-	if err := s.ready(ctx, func() bool { return accepts(address) }); err != nil {
+	if err := s.ready(ctx, func() bool { return accepts(at.address) }); err != nil {
 		s.stop()
 		return nil, err
 	}

@@ -24,11 +24,11 @@ func clientStart(ctx context.Context, l *lab) ([]result, error) {
 		return nil, err
 	}
 	return []result{{
-		what: "`rexec --version`", beside: "`ssh -V`", unit: ms,
-		theirs: ssh.median(), ours: rexec.median(), runs: len(ssh.values), goal: goal{atMost, 5},
+		What: "`rexec --version`", Beside: "`ssh -V`", Unit: ms,
+		Theirs: ssh.median(), Ours: rexec.median(), Runs: len(ssh.values), Goal: goal{atMost, 5},
 	}, {
-		what: "its largest resident set", beside: "`ssh -V`", unit: mib,
-		theirs: sshPeak.median(), ours: rexecPeak.median(), runs: len(sshPeak.values), goal: goal{atMost, 15},
+		What: "its largest resident set", Beside: "`ssh -V`", Unit: mib,
+		Theirs: sshPeak.median(), Ours: rexecPeak.median(), Runs: len(sshPeak.values), Goal: goal{atMost, 15},
 	}}, nil
 }
 

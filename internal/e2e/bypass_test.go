@@ -33,8 +33,8 @@ func bypasses() []string {
 	}
 }
 
-// TestB23Bypasses runs all of them against a list of allowed vectors: refused, or an argument to echo.
-func TestB23Bypasses(t *testing.T) {
+// TestBypasses runs all of them against a list of allowed vectors: refused, or an argument to echo.
+func TestBypasses(t *testing.T) {
 	x := &target{Daemon: rexectest.New(t, rexectest.Options{Runner: acceptAll}), marker: filepath.Join(t.TempDir(), "ran")}
 	exact := x.AddKey(auth.Key{ID: "exact", Argv: [][]string{{"echo", "hello"}}})
 	open := x.AddKey(auth.Key{ID: "any", Argv: [][]string{{"echo", "*"}}})
@@ -83,8 +83,8 @@ func TestB23Bypasses(t *testing.T) {
 	x.unharmed(t)
 }
 
-// TestB23OtherWays reach a shell or the environment past the list of allowed vectors.
-func TestB23OtherWays(t *testing.T) {
+// TestOtherWays reach a shell or the environment past the list of allowed vectors.
+func TestOtherWays(t *testing.T) {
 	x := &target{Daemon: rexectest.New(t, rexectest.Options{Runner: acceptAll}), marker: filepath.Join(t.TempDir(), "ran")}
 	words := x.AddKey(auth.Key{ID: "words", Argv: [][]string{{"touch", x.marker + " b"}, {"env"}}})
 	p := rexectest.Connect(t, x.Address())

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"math/big"
 	"testing"
+	"time"
 )
 
 // selfSigned makes a certificate for a server that is not ours.
@@ -18,7 +19,7 @@ func selfSigned(t *testing.T) tls.Certificate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
 	if err != nil {
 		t.Fatal(err)

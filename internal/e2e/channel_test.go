@@ -36,8 +36,8 @@ func foreign(edit func(*tls.Config)) *tls.Config {
 	return c
 }
 
-// TestB01OldTLS connects with TLS 1.2, and our client to a server that has no other.
-func TestB01OldTLS(t *testing.T) {
+// TestOldTLS connects with TLS 1.2, and our client to a server that has no other.
+func TestOldTLS(t *testing.T) {
 	x := newTarget(t)
 	conn := tls.Client(dial(t, x.Address()), foreign(func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }))
 	err := conn.HandshakeContext(t.Context())
@@ -49,8 +49,8 @@ func TestB01OldTLS(t *testing.T) {
 	x.unharmed(t)
 }
 
-// TestB01OldServer lets our client meet a server without TLS 1.3.
-func TestB01OldServer(t *testing.T) {
+// TestOldServer lets our client meet a server without TLS 1.3.
+func TestOldServer(t *testing.T) {
 	x := newTarget(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -78,8 +78,8 @@ func TestB01OldServer(t *testing.T) {
 	}
 }
 
-// TestB02ALPN offers none, another one, and one that would write into a log.
-func TestB02ALPN(t *testing.T) {
+// TestALPN offers none, another one, and one that would write into a log.
+func TestALPN(t *testing.T) {
 	for name, offer := range map[string][]string{
 		"none": nil, "wrong": {"h2", "rexec/2"}, "prefix": {"rexec/1x"}, "case": {"REXEC/1"},
 		"control characters": {"rexec/1\n{\"level\":\"error\"}\x1b[2J\u202e"},
@@ -109,8 +109,8 @@ func TestB02ALPN(t *testing.T) {
 	}
 }
 
-// TestB03NotTLS speaks other protocols, or nothing.
-func TestB03NotTLS(t *testing.T) {
+// TestNotTLS speaks other protocols, or nothing.
+func TestNotTLS(t *testing.T) {
 	x := newTarget(t)
 	for name, text := range map[string]string{
 		"http":        "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -140,9 +140,9 @@ func TestB03NotTLS(t *testing.T) {
 	x.unharmed(t)
 }
 
-// TestB05Stalls stops at every point of the way to a session; the daemon closes at its deadline,
+// TestStalls stops at every point of the way to a session; the daemon closes at its deadline,
 // which a peer that sends a byte now and then does not move.
-func TestB05Stalls(t *testing.T) {
+func TestStalls(t *testing.T) {
 	const limit = time.Second
 	x := &target{Daemon: rexectest.New(t, rexectest.Options{Server: server.Options{HandshakeTimeout: limit}})}
 	x.marker = t.TempDir() + "/ran"
@@ -256,9 +256,9 @@ func (f *fragmenter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// TestB05TinyRecords sends the first flight in records of one byte: a connection like any other, or
+// TestTinyRecords sends the first flight in records of one byte: a connection like any other, or
 // closed, but never a burden.
-func TestB05TinyRecords(t *testing.T) {
+func TestTinyRecords(t *testing.T) {
 	x := newTarget(t)
 	conn := tls.Client(&fragmenter{Conn: dial(t, x.Address())}, foreign(func(c *tls.Config) { c.MinVersion = tls.VersionTLS13 }))
 	err := conn.HandshakeContext(t.Context())

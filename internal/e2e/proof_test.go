@@ -16,7 +16,6 @@ import (
 
 	"rexec/internal/auth"
 	"rexec/internal/proto"
-	"rexec/internal/rexectest"
 )
 
 // refused is the one answer to a proof that does not hold.
@@ -25,7 +24,7 @@ var refused = proto.AppendFrame(nil, proto.Refused{}) //nolint:gochecknoglobals 
 // tryProof sends a message as the proof, with a command behind it, and demands the fixed refusal.
 func (x *target) tryProof(t *testing.T, message func(binding [32]byte) []byte) {
 	t.Helper()
-	p := rexectest.Connect(t, x.Address())
+	p := x.Connect(t)
 	defer p.Close()
 	_ = p.Raw(append(framed(message(p.Binding)), proto.AppendFrame(nil, x.touch())...))
 	_ = p.Conn.CloseWrite()
@@ -38,19 +37,20 @@ func (x *target) tryProof(t *testing.T, message func(binding [32]byte) []byte) {
 	}
 }
 
-// TestB06TruncatedProof cuts a right proof at every byte.
-func TestB06TruncatedProof(t *testing.T) {
-	x := newTarget(t)
-	h := newHandmade(t, x.Token())
+// TestTruncatedProof cuts a right proof at every byte.
+func TestTruncatedProof(t *testing.T) { overBoth(t, truncatedProof) }
+
+func truncatedProof(t *testing.T, x *target) {
+	h := x.handmade(t)
 	for n := range len(h.unsigned()) + proto.MACLen {
 		if n == 0 {
-			continue // a frame without a type: B16
+			continue // a frame without a type
 		}
 		x.tryProof(t, func(b [32]byte) []byte { return sign(h.client, b, h.unsigned())[:n] })
 	}
 	// The same with the connection's end in place of the rest.
 	for _, n := range []int{1, 3, 4, 5, 6, 60, -1} {
-		p := rexectest.Connect(t, x.Address())
+		p := x.Connect(t)
 		whole := framed(sign(h.client, p.Binding, h.unsigned()))
 		_ = p.Raw(whole[:(n+len(whole))%len(whole)])
 		_ = p.Conn.CloseWrite()
@@ -63,9 +63,10 @@ func TestB06TruncatedProof(t *testing.T) {
 
 // TestWrongProofs are proofs that are wrong in one place, and signed as they are unless the signature
 // is what is wrong.
-func TestWrongProofs(t *testing.T) {
-	x := newTarget(t)
-	h := newHandmade(t, x.Token())
+func TestWrongProofs(t *testing.T) { overBoth(t, wrongProofs) }
+
+func wrongProofs(t *testing.T, x *target) {
+	h := x.handmade(t)
 	signed := func(edit func(b []byte) []byte) func([32]byte) []byte {
 		return func(binding [32]byte) []byte { return sign(h.client, binding, edit(h.unsigned())) }
 	}
@@ -102,7 +103,7 @@ func TestWrongProofs(t *testing.T) {
 		"B08 version 2":            set(atVersion, 2),
 		"B08 version 255":          set(atVersion, 255),
 		"B08 transport 0":          set(atTransport, 0),
-		"B08 transport QUIC":       set(atTransport, proto.TransportQUIC),
+		"B08 the other transport":  set(atTransport, proto.TransportTCP+proto.TransportQUIC-h.kind),
 		"B08 transport 255":        set(atTransport, 255),
 		"B09 unknown":              keyID("nobody"),
 		"B09 empty":                keyID(""),
@@ -132,7 +133,7 @@ func TestWrongProofs(t *testing.T) {
 		})
 	}
 	// What makes the rows above worth anything: with nothing wrong, the same bytes are accepted.
-	p := rexectest.Connect(t, x.Address())
+	p := x.Connect(t)
 	_ = p.Raw(framed(sign(h.client, p.Binding, h.unsigned())))
 	if typ, _ := p.Next(); typ != proto.TypeServerProof {
 		t.Errorf("a right proof is answered with %s", typ)
@@ -148,10 +149,11 @@ func TestWrongProofs(t *testing.T) {
 	}
 }
 
-// TestB11Replay repeats one connection's right proof on another.
-func TestB11Replay(t *testing.T) {
-	x := newTarget(t)
-	first := rexectest.Connect(t, x.Address())
+// TestReplay repeats one connection's right proof on another.
+func TestReplay(t *testing.T) { overBoth(t, replayedProof) }
+
+func replayedProof(t *testing.T, x *target) {
+	first := x.Connect(t)
 	recorded := first.NewProof(x.Key()).Message().Append(nil)
 	_ = first.Raw(framed(recorded))
 	if typ, _ := first.Next(); typ != proto.TypeServerProof {
@@ -163,8 +165,9 @@ func TestB11Replay(t *testing.T) {
 }
 
 // TestDenied are right proofs that are refused with a reason, under the server's MAC.
-func TestDenied(t *testing.T) {
-	x := newTarget(t)
+func TestDenied(t *testing.T) { overBoth(t, deniedProofs) }
+
+func deniedProofs(t *testing.T, x *target) {
 	date := time.Date(2020, 1, 31, 12, 0, 0, 0, time.UTC)
 	wrong := x.Key()
 	wrong.Server[3] ^= 1
@@ -183,7 +186,7 @@ func TestDenied(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			p := rexectest.Connect(t, x.Address())
+			p := x.Connect(t)
 			defer p.Close()
 			proof := p.NewProof(tt.key)
 			p.Send(proof.Message(), x.touch())
@@ -204,8 +207,9 @@ func TestDenied(t *testing.T) {
 
 // TestBreaches are messages of a proved client that no client may send: the session ends with a
 // protocol error that names the message.
-func TestBreaches(t *testing.T) {
-	x := newTarget(t)
+func TestBreaches(t *testing.T) { overBoth(t, breaches) }
+
+func breaches(t *testing.T, x *target) {
 	data := func(typ proto.Type) []byte { return append([]byte{byte(typ)}, make([]byte, 9)...) }
 	tests := []struct {
 		name  string
@@ -255,8 +259,8 @@ func TestBreaches(t *testing.T) {
 	x.unharmed(t)
 }
 
-// TestB15Ignorable sends types that a peer may ignore; the session lives.
-func TestB15Ignorable(t *testing.T) {
+// TestIgnorable sends types that a peer may ignore; the session lives.
+func TestIgnorable(t *testing.T) {
 	x := newTarget(t)
 	p := x.Peer(t)
 	for _, typ := range []byte{0x80, 0xc3, 0xff} {
@@ -270,9 +274,9 @@ func TestB15Ignorable(t *testing.T) {
 	x.unharmed(t)
 }
 
-// TestB15CriticalField sends a field that the daemon would have to know; the request is refused and
+// TestCriticalField sends a field that the daemon would have to know; the request is refused and
 // the session lives. One that it may ignore is ignored.
-func TestB15CriticalField(t *testing.T) {
+func TestCriticalField(t *testing.T) {
 	x := newTarget(t)
 	p := x.Peer(t)
 	m := x.touch()
@@ -288,14 +292,15 @@ func TestB15CriticalField(t *testing.T) {
 	x.unharmed(t)
 }
 
-// TestB16LongFramesBeforeProof claims lengths that no proof has: closed without an answer.
-func TestB16LongFramesBeforeProof(t *testing.T) {
-	x := newTarget(t)
+// TestLongFramesBeforeProof claims lengths that no proof has: closed without an answer.
+func TestLongFramesBeforeProof(t *testing.T) { overBoth(t, longFramesBeforeProof) }
+
+func longFramesBeforeProof(t *testing.T, x *target) {
 	for _, head := range [][]byte{
 		{0, 0, 0, 0}, {0, 0, 0x10, 1}, {0, 0x10, 0, 1}, {0x7f, 255, 255, 255}, {255, 255, 255, 255}, {0x80, 0, 0, 0},
 	} {
 		t.Run(fmt.Sprintf("%x", head), func(t *testing.T) {
-			p := rexectest.Connect(t, x.Address())
+			p := x.Connect(t)
 			defer p.Close()
 			_ = p.Raw(append(slices.Clip(head), 0x01, 1, 1))
 			silent(t, p.Conn)

@@ -66,8 +66,8 @@ func (x *target) refuses(t *testing.T, rows []requestRow) {
 	x.unharmed(t)
 }
 
-// TestB17Commands are requests without a command, or with one that is too large.
-func TestB17Commands(t *testing.T) {
+// TestCommands are requests without a command, or with one that is too large.
+func TestCommands(t *testing.T) {
 	x := newTarget(t)
 	touch := []byte("touch '" + x.marker + "'")
 	huge := strings.Repeat("x", 200_000) // beyond MAX_ARG_STRLEN of execve(2)
@@ -78,14 +78,15 @@ func TestB17Commands(t *testing.T) {
 		{"script and shell", proto.Run{Shell: touch, Script: true}, proto.CauseInvalid, 255, []string{"invalid request"}},
 		{"one argument too large", argv("touch", x.marker, huge), proto.CauseCannotExec, 126, []string{"argument list too long"}},
 		{"text too large", proto.Run{Shell: append(touch[:len(touch):len(touch)], " "+huge...)}, proto.CauseCannotExec, 126, []string{"argument list too long"}},
-		{"terminal", proto.Run{Shell: touch, Pty: []byte("xterm")}, proto.CauseUnsupported, 255, []string{"terminal"}},
+		{"terminal that is a path", proto.Run{Shell: touch, Pty: []byte("../x")}, proto.CauseInvalid, 255, []string{"terminal"}},
+		{"size of no terminal", proto.Run{Shell: touch, Window: proto.Window{Rows: 1}}, proto.CauseInvalid, 255, []string{"terminal"}},
 		{"name and another ID", proto.Run{Shell: touch, Name: "x"}, proto.CauseInvalid, 255, []string{"name"}},
 	})
 }
 
-// TestB17ThroughTheClient asks for what no frame holds: the client must say that nothing was run, and
+// TestThroughTheClient asks for what no frame holds: the client must say that nothing was run, and
 // name the limit.
-func TestB17ThroughTheClient(t *testing.T) {
+func TestThroughTheClient(t *testing.T) {
 	x := newTarget(t)
 	many := argv("touch", x.marker)
 	for i := range 100_000 {
@@ -128,8 +129,8 @@ func TestB17ThroughTheClient(t *testing.T) {
 	x.unharmed(t)
 }
 
-// TestB18NUL puts a zero byte where the system cannot take one.
-func TestB18NUL(t *testing.T) {
+// TestNUL puts a zero byte where the system cannot take one.
+func TestNUL(t *testing.T) {
 	x := newTarget(t)
 	touch := "touch '" + x.marker + "'"
 	nul := func(edit func(*proto.Run)) proto.Run {
@@ -154,8 +155,8 @@ func TestB18NUL(t *testing.T) {
 	})
 }
 
-// TestB19Programs runs what cannot be run, without a shell and with one; the codes are a shell's.
-func TestB19Programs(t *testing.T) {
+// TestPrograms runs what cannot be run, without a shell and with one; the codes are a shell's.
+func TestPrograms(t *testing.T) {
 	x := newTarget(t)
 	dir := t.TempDir()
 	write := func(name, text string, mode os.FileMode) string {
@@ -237,8 +238,8 @@ func localCode(t *testing.T, command string) int {
 	return cmd.ProcessState.ExitCode()
 }
 
-// TestB20Directories names directories that cannot be entered. The command runs nowhere else.
-func TestB20Directories(t *testing.T) {
+// TestDirectories names directories that cannot be entered. The command runs nowhere else.
+func TestDirectories(t *testing.T) {
 	x := newTarget(t)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
@@ -265,8 +266,8 @@ func TestB20Directories(t *testing.T) {
 	}
 }
 
-// TestB20RelativeDirectory wants a relative directory refused, or taken from the account's home.
-func TestB20RelativeDirectory(t *testing.T) {
+// TestRelativeDirectory wants a relative directory refused, or taken from the account's home.
+func TestRelativeDirectory(t *testing.T) {
 	x := newTarget(t)
 	home, err := user.Current()
 	if err != nil {
@@ -279,8 +280,8 @@ func TestB20RelativeDirectory(t *testing.T) {
 	x.unharmed(t)
 }
 
-// TestB20Unreadable enters a directory that only root may.
-func TestB20Unreadable(t *testing.T) {
+// TestUnreadable enters a directory that only root may.
+func TestUnreadable(t *testing.T) {
 	name := otherAccount(t)
 	x := newTarget(t)
 	k := x.AddKey(auth.Key{ID: "other", RunAs: name})
@@ -323,8 +324,8 @@ func otherAccount(t *testing.T) string {
 	return ""
 }
 
-// TestB21Accounts are accounts that a key file may not name, or that cannot be used. None becomes root.
-func TestB21Accounts(t *testing.T) {
+// TestAccounts are accounts that a key file may not name, or that cannot be used. None becomes root.
+func TestAccounts(t *testing.T) {
 	x := newTarget(t)
 	for i, name := range []string{
 		"no-such-account", "-1", "4294967295", "#0", "+0", "0", "00", " root", "root ", "root\n", "root\x00", "-h", "--help",
@@ -354,8 +355,8 @@ func TestB21Accounts(t *testing.T) {
 	x.unharmed(t)
 }
 
-// TestB21ExpectedAccount asks for another account than the key's.
-func TestB21ExpectedAccount(t *testing.T) {
+// TestExpectedAccount asks for another account than the key's.
+func TestExpectedAccount(t *testing.T) {
 	x := newTarget(t)
 	for _, name := range []string{"nobody", "root\n", "0", "-1", "#0", " root"} {
 		m := *x.touch()
@@ -367,8 +368,8 @@ func TestB21ExpectedAccount(t *testing.T) {
 	x.unharmed(t)
 }
 
-// TestB22Environment sets variables that no client may, under a server that accepts every name.
-func TestB22Environment(t *testing.T) {
+// TestEnvironment sets variables that no client may, under a server that accepts every name.
+func TestEnvironment(t *testing.T) {
 	x := &target{Daemon: rexectest.New(t, rexectest.Options{Runner: acceptAll}), marker: filepath.Join(t.TempDir(), "ran")}
 	names := []string{
 		"LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "LD_", "BASH_ENV", "ENV", "IFS", "PATH", "GCONV_PATH", "PERL5LIB",
@@ -390,9 +391,9 @@ func TestB22Environment(t *testing.T) {
 	x.refuses(t, rows)
 }
 
-// TestB22Inherited looks at what a command sees of the daemon: no variable, no open file, no blocked or
+// TestInherited looks at what a command sees of the daemon: no variable, no open file, no blocked or
 // ignored signal.
-func TestB22Inherited(t *testing.T) {
+func TestInherited(t *testing.T) {
 	t.Setenv("SECRET_OF_THE_DAEMON", "canary")
 	t.Setenv("NOTIFY_SOCKET", "/tmp/canary")
 	leak, err := os.Open("/etc/passwd")

@@ -18,12 +18,14 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 
+	"rexec/internal/charset"
 	"rexec/internal/rexectest"
 )
 
@@ -40,8 +42,10 @@ const hang = 40 * time.Second
 //	waitlog REGEXP         wait until its log since the last start has a line that matches
 //	rexecd ARG...          run rexecd with this script's configuration and state; stdout, stderr as usual
 //	keyadd NAME OPTION...  make a key with rexecd key add and enroll it; use it with rexec -i NAME
-//	code N [within=T] [<F] [>F] [2>F] PROGRAM ARG...
-//	                       run a program and demand the exit code
+//	code N [within=T] [<F] [>F] [2>F] [tty>F] [tty<F] PROGRAM ARG...
+//	                       run a program and demand the exit code; with tty it runs in a terminal, what
+//	                       it writes there goes to F, and what stands in F is typed at once
+//	gbk code ...           the same with arguments as a GBK terminal sends them
 //	start NAME PROGRAM...  run in the background; stdin is kept open, output goes to NAME.out, NAME.err
 //	tell NAME TEXT         write a line to its stdin;  shut NAME  end its stdin
 //	sig NAME SIGNAL        send a signal
@@ -49,22 +53,60 @@ const hang = 40 * time.Second
 //	waitfor FILE REGEXP    wait until a file's text matches
 //	random FILE SIZE       make a file of random bytes
 //	same FILE FILE         demand the same content
-//	noprocess              demand that within a moment nothing that the daemon started is alive
+//	noprocess [TIME]       demand that within 5 s, or TIME, nothing that the daemon started is alive
+//
+// Each runs over TCP and over UDP: config.toml, to which a script may add, says which. $NOTICED is how
+// long the daemon may take to notice that a client was killed. $CGROUP is a cgroup of the
+// script's own, which it must make. [machineid] and [cgroup] stand before what needs one.
 func TestScripts(t *testing.T) {
 	bin := buildPrograms(t)
+	for _, transport := range []string{"tcp", "udp"} {
+		t.Run(transport, func(t *testing.T) { runStories(t, "testdata/script", bin, transport) })
+	}
+}
+
+func runStories(t *testing.T, dir, bin, transport string) {
 	testscript.Run(t, testscript.Params{
-		Dir:             "testdata/script",
+		Dir:             dir,
 		ContinueOnError: true,
-		Setup:           func(e *testscript.Env) error { return setUp(e, bin) },
+		Condition:       condition,
+		Setup:           func(e *testscript.Env) error { return setUp(e, bin, transport) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"daemon": onWorld((*world).daemon), "stopdaemon": onWorld((*world).stop), "killdaemon": onWorld((*world).kill),
 			"hangup": onWorld((*world).hangup), "waitlog": onWorld((*world).waitLog), "rexecd": onWorld((*world).rexecd),
-			"keyadd": onWorld((*world).keyAdd), "code": onWorld((*world).code), "start": onWorld((*world).start),
+			"keyadd": onWorld((*world).keyAdd), "code": onWorld((*world).code), "gbk": onWorld((*world).gbk), "start": onWorld((*world).start),
 			"tell": onWorld((*world).tell), "shut": onWorld((*world).shut), "sig": onWorld((*world).sig),
 			"finish": onWorld((*world).finish), "waitfor": onWorld((*world).waitFor), "random": onWorld((*world).random),
-			"same": onWorld((*world).same), "noprocess": onWorld((*world).noProcess),
+			"same": onWorld((*world).same), "boxed": onWorld((*world).boxed), "noprocess": onWorld((*world).noProcess),
 		},
 	})
+}
+
+// condition knows [machineid], that this machine has one, [cgroup], that $CGROUP can be made, [root], that this process is root's, and [fuse], that
+// file systems can be mounted.
+func condition(name string) (bool, error) {
+	switch name {
+	case "cgroup":
+		return unix.Access(cgroupRoot(), unix.W_OK) == nil && os.Geteuid() == 0, nil
+	case "machineid":
+		text, err := os.ReadFile("/etc/machine-id")
+		return err == nil && len(bytes.TrimSpace(text)) == 32, nil
+	case "root":
+		return os.Geteuid() == 0, nil
+	case "fuse":
+		return canMount(), nil
+	}
+	return false, fmt.Errorf("unknown condition %q", name)
+}
+
+// cgroupRoot is where cgroup v2 is mounted; empty if it is not.
+func cgroupRoot() string {
+	for _, dir := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+		if _, err := os.Stat(dir + "/cgroup.procs"); err == nil {
+			return dir
+		}
+	}
+	return ""
 }
 
 // buildPrograms builds both programs as this test was built.
@@ -89,6 +131,8 @@ type world struct {
 	mark string
 	port string
 
+	transport string // over which every connection must come
+
 	cmd  *exec.Cmd // the daemon; nil while it is down
 	log  *logFile
 	jobs map[string]*background
@@ -107,28 +151,37 @@ func onWorld(f func(*world, []string)) func(*testscript.TestScript, bool, []stri
 	}
 }
 
-func setUp(e *testscript.Env, bin string) error {
+func setUp(e *testscript.Env, bin, transport string) error {
 	w := &world{
 		dir: e.WorkDir, mark: fmt.Sprintf("%s-%d", rexectest.Mark(), rand.Uint64()),
-		log: &logFile{}, jobs: map[string]*background{},
+		log: &logFile{}, jobs: map[string]*background{}, transport: transport,
 	}
 	e.Values[worldKey{}] = w
 	e.Defer(w.cleanUp)
 	e.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	home := filepath.Join(e.WorkDir, "home")
+	e.Setenv("BIN", bin)
 	e.Setenv("HOME", home)
 	e.Setenv("XDG_CONFIG_HOME", filepath.Join(home, "config"))
 	e.Setenv("XDG_STATE_HOME", filepath.Join(home, "state"))
 	e.Setenv("MARK", w.mark)
+	e.Setenv("CGROUP", filepath.Join(cgroupRoot(), "e2e-"+w.mark))
+	e.Defer(func() { _ = unix.Rmdir(e.Getenv("CGROUP")) })
+	e.Setenv("NOTICED", map[string]string{"tcp": "5s", "udp": "40s"}[transport])
 	e.Setenv("GORACE", "halt_on_error=1 exitcode=66 atexit_sleep_ms=0")
-	if err := os.MkdirAll(home, 0o700); err != nil {
+	settings := filepath.Join(home, "config", "rexec")
+	if err := os.MkdirAll(settings, 0o700); err != nil {
+		return err
+	}
+	text := fmt.Sprintf("[[host]]\nmatch = \"*\"\ntransport = %q\n", transport)
+	if err := os.WriteFile(filepath.Join(settings, "config.toml"), []byte(text), 0o600); err != nil {
 		return err
 	}
 	path := filepath.Join(e.WorkDir, "rexecd.toml")
 	if _, err := os.Stat(path); err == nil {
 		return nil // the script brings its own, with env = { REXECTEST_RUN = ... } put in by sed
 	}
-	text := fmt.Sprintf("[exec]\nenv = { %s = %q }\n", rexectest.MarkName, w.mark)
+	text = fmt.Sprintf("[exec]\nenv = { %s = %q }\n", rexectest.MarkName, w.mark)
 	return os.WriteFile(path, []byte(text), 0o600)
 }
 
@@ -141,9 +194,19 @@ func (w *world) cleanUp() {
 		_ = w.cmd.Process.Kill()
 		_ = w.cmd.Wait()
 	}
-	w.log.close()
+	w.closeLog()
 	for _, pid := range w.processes() {
 		_ = unix.Kill(pid, unix.SIGKILL)
+	}
+}
+
+// closeLog ends the log of a daemon that has ended.
+func (w *world) closeLog() {
+	w.log.close()
+	for line := range strings.Lines(w.log.text()) {
+		if strings.Contains(line, `"outcome":"accepted"`) && !strings.Contains(line, fmt.Sprintf(`"transport":%q`, w.transport)) {
+			w.ts.Fatalf("a connection is not over %s: %s", w.transport, line)
+		}
 	}
 }
 
@@ -160,7 +223,7 @@ func (w *world) daemon(args []string) {
 	if !first {
 		listen = "127.0.0.1:" + w.port
 	}
-	w.log.close()
+	w.closeLog()
 	w.log = newLogFile(w.ts)
 	cmd := w.command("rexecd", append(w.rexecdArgs("--listen", listen), args...)...)
 	cmd.Stderr = w.log.w
@@ -187,7 +250,7 @@ func (w *world) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(path, args...)
 	cmd.Dir = w.dir
 	for _, name := range []string{"PATH", "HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "MARK", "GORACE", "HOST", "WORK",
-		"LC_ALL", "SECRET", "LD_PRELOAD", "TERM"} {
+		"LANG", "LC_ALL", "SECRET", "LD_PRELOAD", "TERM", "PORT", "BIN", "CGROUP"} {
 		if v := w.ts.Getenv(name); v != "" {
 			cmd.Env = append(cmd.Env, name+"="+v)
 		}
@@ -278,8 +341,15 @@ func (w *world) code(args []string) {
 	defer files.close()
 	cmd := w.command(args[0], args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = files.in, files.out, files.err
+	if files.tty != nil {
+		files.terminalFor(cmd)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	}
 	began := time.Now()
 	w.ts.Check(cmd.Start())
+	if files.tty != nil {
+		w.ts.Check(files.tty.Type(files.typed))
+	}
 	stop := time.AfterFunc(hang, func() { _ = cmd.Process.Signal(unix.SIGABRT) })
 	err = cmd.Wait()
 	if !stop.Stop() {
@@ -297,6 +367,16 @@ func (w *world) code(args []string) {
 	}
 }
 
+// gbk runs the command code with all words in GBK.
+func (w *world) gbk(args []string) {
+	for i, a := range args {
+		b, err := charset.EncodeCommand(charset.GBK, a)
+		w.ts.Check(err)
+		args[i] = string(b)
+	}
+	w.code(args[1:])
+}
+
 // redirections are what stands before a program's name.
 type redirections struct {
 	w        *world
@@ -304,6 +384,9 @@ type redirections struct {
 	in       io.Reader
 	out, err io.Writer
 	open     []*os.File
+	tty      *rexectest.Terminal // nil: none
+	screen   string              // where what was written there goes
+	typed    []byte
 }
 
 func (r *redirections) take(args []string) []string {
@@ -312,6 +395,10 @@ func (r *redirections) take(args []string) []string {
 			d, err := time.ParseDuration(text)
 			r.w.ts.Check(err)
 			r.within = d
+		} else if name, ok := strings.CutPrefix(args[0], "tty>"); ok {
+			r.terminal(name)
+		} else if name, ok := strings.CutPrefix(args[0], "tty<"); ok {
+			r.typed = []byte(r.w.ts.ReadFile(name))
 		} else if name, ok := strings.CutPrefix(args[0], "<"); ok {
 			f, err := os.Open(r.w.ts.MkAbs(name))
 			r.w.ts.Check(err)
@@ -336,7 +423,29 @@ func (r *redirections) create(name string) *os.File {
 	return f
 }
 
+// terminalFor gives a program the terminal for each stream that is not redirected.
+func (r *redirections) terminalFor(cmd *exec.Cmd) {
+	if r.in == nil {
+		cmd.Stdin = r.tty.File()
+	}
+	if r.out == r.w.ts.Stdout() {
+		cmd.Stdout = r.tty.File()
+	}
+	if r.err == r.w.ts.Stderr() {
+		cmd.Stderr = r.tty.File()
+	}
+}
+
+func (r *redirections) terminal(screen string) {
+	t, err := rexectest.NewTerminal()
+	r.w.ts.Check(err)
+	r.tty, r.screen = t, screen
+}
+
 func (r *redirections) close() {
+	if r.tty != nil {
+		r.w.ts.Check(os.WriteFile(r.w.ts.MkAbs(r.screen), r.tty.Close(), 0o600))
+	}
 	for _, f := range r.open {
 		f.Close()
 	}
@@ -432,8 +541,14 @@ func (w *world) same(args []string) {
 	w.ts.Fatalf("%s (%d bytes) and %s (%d bytes) differ from byte %d on", args[0], len(a), args[1], len(b), i)
 }
 
-func (w *world) noProcess([]string) {
-	deadline := time.Now().Add(5 * time.Second)
+func (w *world) noProcess(args []string) {
+	limit := 5 * time.Second
+	if len(args) > 0 {
+		var err error
+		limit, err = time.ParseDuration(args[0])
+		w.ts.Check(err)
+	}
+	deadline := time.Now().Add(limit)
 	for {
 		pids := w.processes()
 		if len(pids) == 0 {

@@ -26,14 +26,29 @@ import (
 // target is a daemon under attack, and the file that exists once an attack got through.
 type target struct {
 	*rexectest.Daemon
-	marker string
+	marker    string
+	transport client.Transport
 }
 
 func newTarget(t *testing.T) *target {
 	t.Helper()
+	return newTargetOver(t, client.TCP)
+}
+
+func newTargetOver(t *testing.T, transport client.Transport) *target {
+	t.Helper()
 	return &target{
-		Daemon: rexectest.New(t, rexectest.Options{Server: server.Options{HandshakeTimeout: 5 * time.Second}}),
-		marker: filepath.Join(t.TempDir(), "ran"),
+		Daemon: rexectest.New(t, rexectest.Options{
+			Transport: transport, Server: server.Options{HandshakeTimeout: 5 * time.Second},
+		}),
+		marker: filepath.Join(t.TempDir(), "ran"), transport: transport,
+	}
+}
+
+// overBoth runs a test over each transport, against a daemon of its own.
+func overBoth(t *testing.T, test func(*testing.T, *target)) {
+	for name, transport := range map[string]client.Transport{"TCP": client.TCP, "UDP": client.UDP} {
+		t.Run(name, func(t *testing.T) { test(t, newTargetOver(t, transport)) })
 	}
 }
 
@@ -111,6 +126,17 @@ type handmade struct {
 	server         [proto.IDLen]byte
 	keyID          string
 	client, answer []byte // the keys of the two MACs
+	kind           byte   // what the proof says of the transport
+}
+
+// handmade makes proofs for the target's key and transport.
+func (x *target) handmade(t *testing.T) *handmade {
+	t.Helper()
+	h := newHandmade(t, x.Token())
+	if x.transport == client.UDP {
+		h.kind = proto.TransportQUIC
+	}
+	return h
 }
 
 func newHandmade(t *testing.T, token auth.Token) *handmade {
@@ -120,7 +146,7 @@ func newHandmade(t *testing.T, token auth.Token) *handmade {
 		t.Fatal(err)
 	}
 	secret := raw[1+proto.IDLen:][:32]
-	h := &handmade{server: [proto.IDLen]byte(raw[1:]), keyID: token.Key.KeyID}
+	h := &handmade{server: [proto.IDLen]byte(raw[1:]), keyID: token.Key.KeyID, kind: proto.TransportTCP}
 	for label, dst := range map[string]*[]byte{
 		"rexec/1 client proof key": &h.client, "rexec/1 server proof key": &h.answer,
 	} {
@@ -133,7 +159,7 @@ func newHandmade(t *testing.T, token auth.Token) *handmade {
 
 // unsigned is a right proof without its MAC: type, version, transport, server, key ID, nonce, extension.
 func (h *handmade) unsigned() []byte {
-	b := append([]byte{0x01, 1, 1}, h.server[:]...)
+	b := append([]byte{0x01, 1, h.kind}, h.server[:]...)
 	b = append(append(b, byte(len(h.keyID))), h.keyID...)
 	b = append(b, make([]byte, 32)...)
 	return append(b, 0, 0)

@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -24,6 +23,8 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"rexec/internal/auth"
+	"rexec/internal/charset"
+	"rexec/internal/classic"
 	"rexec/internal/client"
 	"rexec/internal/config"
 	"rexec/internal/exec"
@@ -44,6 +45,12 @@ type Options struct {
 	Server   server.Options
 	Jobs     job.Options // Ledger is set by the harness
 	Runner   func(*runner.Options)
+	// Transport is what Daemon's clients and peers use, over which the daemon always listens: TCP, or QUIC
+	// with client.UDP. The zero value is TCP, too, which is what auto is on a loopback interface.
+	Transport client.Transport
+	// Classic makes the daemon serve the classic protocols, too, with Key. If it is Insecure, the senders of
+	// datagrams appear to be at ForeignAddress.
+	Classic *classic.Options
 }
 
 // Daemon is a running daemon.
@@ -65,6 +72,8 @@ type instance struct {
 	store    *auth.Store
 	table    *job.Table
 	server   *server.Server
+	udp      *transport.QUICListener
+	classic  *classicListeners // nil without Options.Classic
 	cut      context.CancelFunc
 	served   chan error
 }
@@ -150,7 +159,11 @@ func (d *Daemon) Logs() []string { return d.lines.all() }
 
 // ClientOptions reach this daemon with its key; progress goes to the test's log.
 func (d *Daemon) ClientOptions() client.Options {
-	return client.Options{Address: d.address, Key: d.key, Log: d.lines.clientLog}
+	o := client.Options{Address: d.address, Key: d.key, Log: d.lines.clientLog, Transport: client.TCP}
+	if d.options.Transport == client.UDP {
+		o.Transport = client.UDP
+	}
+	return o
 }
 
 // Client returns a client that is closed with the test.
@@ -179,12 +192,17 @@ func (d *Daemon) Start() {
 	d.options.Listen = d.address
 	ctx, cut := context.WithCancel(context.Background())
 	in.cut = cut
-	go func() { in.served <- in.server.Serve(ctx, ln) }() // stop waits for it
+	for _, ln := range []net.Listener{ln, in.udp} {
+		go func() { in.served <- in.server.Serve(ctx, ln) }() // stop waits for it
+	}
+	if in.classic != nil {
+		in.classic.start(ctx)
+	}
 	d.instance = in
 }
 
 func (d *Daemon) build() (*instance, net.Listener, error) {
-	in := &instance{served: make(chan error, 1)}
+	in := &instance{served: make(chan error, 2)}
 	id := d.identity()
 	var err error
 	if in.store, err = auth.OpenStore(d.KeysPath()); err != nil {
@@ -198,12 +216,7 @@ func (d *Daemon) build() (*instance, net.Listener, error) {
 	if jobs.Ledger, err = job.OpenLedger(filepath.Join(d.options.StateDir, "named"), time.Hour); err != nil {
 		return nil, nil, err
 	}
-	ln, err := d.listen(id)
-	if err != nil {
-		return nil, nil, err
-	}
 	if in.launcher, err = exec.NewLauncher(); err != nil {
-		ln.Close()
 		return nil, nil, err
 	}
 	log := d.lines.logger()
@@ -216,14 +229,20 @@ func (d *Daemon) build() (*instance, net.Listener, error) {
 		so.Log = log
 	}
 	in.server = server.New(counted{run, &d.starts}, in.table, so)
-	return in, ln, nil
+	if d.options.Classic != nil {
+		if in.classic, err = listenClassic(counted{run, &d.starts}, in.table, *d.options.Classic, log); err != nil {
+			return nil, nil, err
+		}
+	}
+	ln, err := d.listen(id, in)
+	return in, ln, err
 }
 
 // listen takes the address again even if the last connections to it are not quite gone.
-func (d *Daemon) listen(id auth.Identity) (net.Listener, error) {
+func (d *Daemon) listen(id auth.Identity, in *instance) (net.Listener, error) {
 	deadline := time.Now().Add(5 * time.Second)
 	for {
-		ln, err := transport.Listen(context.Background(), d.options.Listen, id.Key, transport.Options{ALPN: proto.ALPN})
+		ln, err := d.listenOnce(id, in)
 		if err == nil || time.Now().After(deadline) {
 			return ln, err
 		}
@@ -231,11 +250,32 @@ func (d *Daemon) listen(id auth.Identity) (net.Listener, error) {
 	}
 }
 
+func (d *Daemon) listenOnce(id auth.Identity, in *instance) (net.Listener, error) {
+	ctx, o := context.Background(), transport.Options{ALPN: proto.ALPN}
+	ln, err := transport.Listen(ctx, d.options.Listen, id.Key, o)
+	if err != nil {
+		return nil, err
+	}
+	in.udp, err = transport.ListenQUIC(ctx, ln.Addr().String(), id.Key, transport.QUICOptions{
+		Options: o, ResetKey: id.ResetKey(),
+		MaxPending: d.options.Server.MaxUnauthenticated, HandshakeTimeout: d.options.Server.HandshakeTimeout,
+		Failed: in.server.Failed,
+	})
+	if err != nil {
+		ln.Close()
+		return nil, err
+	}
+	return ln, nil
+}
+
 func (d *Daemon) runnerOptions() runner.Options {
 	e := config.Default().Exec
 	o := runner.Options{
-		Path: e.Path, Lang: e.Lang, Env: map[string]string{}, AcceptEnv: e.AcceptEnv,
+		Path: e.Path, Lang: e.Lang, Charset: charset.Auto, Env: map[string]string{}, AcceptEnv: e.AcceptEnv,
 		Umask: int(e.Umask), OOMScoreAdj: e.OOMScoreAdj,
+	}
+	if d.options.Classic != nil {
+		o.VouchFor = d.options.Key.ID
 	}
 	if d.options.Runner != nil {
 		d.options.Runner(&o)
@@ -246,13 +286,13 @@ func (d *Daemon) runnerOptions() runner.Options {
 
 // counted counts the ways into the code that starts processes.
 type counted struct {
-	server.Privileged
+	*runner.Runner
 	starts *atomic.Int64
 }
 
-func (c counted) Start(ctx context.Context, g *auth.Grant, a netip.Addr, m *proto.Run) (*job.Process, error) {
+func (c counted) Start(ctx context.Context, g *auth.Grant, peer job.Peer, m *proto.Run) (*job.Process, error) {
 	c.starts.Add(1)
-	return c.Privileged.Start(ctx, g, a, m)
+	return c.Runner.Start(ctx, g, peer, m)
 }
 
 // Stop shuts the daemon down without waiting for commands, which clients are told. It does nothing if
@@ -283,11 +323,17 @@ func (d *Daemon) stop(abrupt bool) {
 	}
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
-	in.server.Shutdown(ended)
+	in.shutdown(ended)
 	in.cut()
-	if err := <-in.served; !errors.Is(err, server.ErrClosed) {
-		d.t.Errorf("Serve returned %v", err)
+	for range cap(in.served) {
+		if err := <-in.served; !errors.Is(err, server.ErrClosed) {
+			d.t.Errorf("Serve returned %v", err)
+		}
 	}
+	if in.classic != nil {
+		in.classic.wait(d.t)
+	}
+	in.udp.Release()
 	in.launcher.Close()
 }
 
@@ -297,7 +343,7 @@ func (d *Daemon) Drain(ctx context.Context) {
 	in := d.instance
 	d.mu.Unlock()
 	if in != nil {
-		in.server.Shutdown(ctx)
+		in.shutdown(ctx)
 		d.Stop()
 	}
 }

@@ -17,7 +17,7 @@ import (
 // Peer is a connection on which a test says what it likes, in order or not.
 type Peer struct {
 	t       testing.TB
-	Conn    *transport.Conn
+	Conn    client.Channel
 	Binding [32]byte
 	In      *proto.Reader
 	Out     *proto.Writer
@@ -27,20 +27,44 @@ type Peer struct {
 // patience bounds every wait for the daemon: far more than it may need, so that only a hang trips it.
 const patience = 20 * time.Second
 
-// Connect opens an encrypted connection without a proof. It is closed with the test.
+// Connect opens an encrypted connection over TCP without a proof. It is closed with the test.
 func Connect(t testing.TB, address string) *Peer {
 	t.Helper()
 	conn, err := transport.Dial(t.Context(), address, transport.Options{ALPN: proto.ALPN})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newPeer(t, conn)
+}
+
+// ConnectUDP is Connect over QUIC.
+func ConnectUDP(t testing.TB, address string) *Peer {
+	t.Helper()
+	conn, err := transport.DialQUIC(t.Context(), address, transport.Options{ALPN: proto.ALPN})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newPeer(t, conn)
+}
+
+func newPeer(t testing.TB, conn client.Channel) *Peer {
 	t.Cleanup(func() { _ = conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(patience))
 	p := &Peer{t: t, Conn: conn, In: proto.NewReader(conn), Out: proto.NewWriter(conn)}
+	var err error
 	if p.Binding, err = conn.Bind(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// Connect opens an encrypted connection over the daemon's transport without a proof.
+func (d *Daemon) Connect(t testing.TB) *Peer {
+	t.Helper()
+	if d.options.Transport == client.UDP {
+		return ConnectUDP(t, d.address)
+	}
+	return Connect(t, d.address)
 }
 
 // Close closes the connection, which the end of the test does too.
@@ -49,7 +73,7 @@ func (p *Peer) Close() { _ = p.Conn.Close() }
 // Peer opens a connection and proves the daemon's key over it.
 func (d *Daemon) Peer(t testing.TB) *Peer {
 	t.Helper()
-	p := Connect(t, d.address)
+	p := d.Connect(t)
 	if err := p.Prove(d.key); err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +95,7 @@ func (p *Peer) Prove(k auth.ClientKey) error {
 func (p *Peer) NewProof(k auth.ClientKey) *auth.Proof {
 	p.t.Helper()
 	offer := &proto.Offer{MinVersion: proto.Version, MaxVersion: proto.Version}
-	proof, err := auth.NewProof(k, proto.TransportTCP, p.Binding, offer)
+	proof, err := auth.NewProof(k, p.Conn.Kind(), p.Binding, offer)
 	if err != nil {
 		p.t.Fatal(err)
 	}
