@@ -22,7 +22,7 @@ const (
 	envOldDir = "REXEC_OLDPWD"
 	reportEnd = ".\n"
 
-	reportPOSIX = `\command -p env -0 "` + envDir + `=$PWD" && echo .`
+	reportPOSIX = `\command -p env -0 "` + envDir + `=$PWD" "OLDPWD=${OLDPWD-}" && echo .`
 
 	// The status of a shell that ends with a trap on EXIT is the one from before it, and a signal that ends the shell
 	// still does.

@@ -29,6 +29,7 @@ func stateOf(report []byte, pty string) (state []byte, tooLarge bool) {
 		case string(name) == envDir:
 			dir = value
 		case !ok || len(name) == 0 || ours(string(name)):
+		case string(name) == "OLDPWD" && len(value) == 0:
 		case string(name) == "TERM" && pty != "" && string(value) == pty: // the terminal's, not the user's
 		default:
 			vars = append(vars, proto.EnvVar{Name: name, Value: value})
