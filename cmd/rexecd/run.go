@@ -296,6 +296,9 @@ func check(c *common, args []string, io streams) error {
 	if _, err := auth.OpenStore(keysPath(dir)); err != nil && !errors.Is(err, os.ErrPermission) {
 		return unusable(err)
 	}
+	if _, err := bannerText(cfg.Banner); err != nil && !errors.Is(err, os.ErrPermission) {
+		return err
+	}
 	if *quiet {
 		return nil
 	}

@@ -133,6 +133,9 @@ func (d *daemon) build(dir string, id auth.Identity, launcher *exec.Launcher) er
 	if err != nil {
 		return err
 	}
+	if options.Banner, err = bannerText(d.cfg.Banner); err != nil {
+		return err
+	}
 	if err := d.contained.limit(&options, d.cfg.Exec); err != nil {
 		return unusable(err)
 	}
