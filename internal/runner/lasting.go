@@ -11,9 +11,9 @@ import (
 
 // How a shell tells its state at its end: on descriptor 9 (exec.ReportFD), what env -0 prints with envDir for the
 // working directory, then reportEnd. The line gets the descriptor closed, so that what it starts does not have it and
-// it may use the number itself; the shell keeps a copy aside meanwhile, above 9, where its children do not see it. In
-// bash and zsh the copy is where the descriptor stays if the line leaves the shell from inside a function; which one it
-// is can be seen by its being a pipe, as these shells look for a free number from 10 on, and by then nothing else is open.
+// it may use the number itself; the shell keeps a copy aside meanwhile, above 9, where its children do not see it. The
+// copy is all that is left if the line leaves the shell from inside a function, or by an interrupt. Which one it is can
+// be seen by its being a pipe: shells take the first free number from 10 on, and nothing else of theirs there is one.
 //
 // The line is the argument of eval, so that a mistake in its syntax is its own alone. Nothing is on the lines of the
 // wrapper but the first, for the line numbers in messages.
@@ -22,14 +22,17 @@ const (
 	envOldDir = "REXEC_OLDPWD"
 	reportEnd = ".\n"
 
-	reportPOSIX = `\command -p env -0 "` + envDir + `=$PWD" "OLDPWD=${OLDPWD-}" && echo .`
+	report = `[ -p /dev/fd/9 ] && { \command -p env -0 "` + envDir + `=$PWD" "OLDPWD=${OLDPWD-}" && echo .; } >&9; `
+	// findCopy makes descriptor 9 what it was.
+	findCopy = `[ -p /dev/fd/9 ] || { [ -p /dev/fd/10 ] && exec 9>/dev/fd/10; } || { [ -p /dev/fd/11 ] && ` +
+		`exec 9>/dev/fd/11; } || { [ -p /dev/fd/12 ] && exec 9>/dev/fd/12; }; `
+	tell = `{ ` + findCopy + report + `} 2>/dev/null`
 
 	// The status of a shell that ends with a trap on EXIT is the one from before it, and a signal that ends the shell
 	// still does.
-	beginTrap = `\trap '{ `
-	endTrap   = `[ -p /dev/fd/9 ] && { ` + reportPOSIX + `; } >&9; } 2>/dev/null' EXIT; `
-	findCopy  = `[ -p /dev/fd/9 ] || { [ -p /dev/fd/10 ] && exec 9>/dev/fd/10; } || { [ -p /dev/fd/11 ] && ` +
-		`exec 9>/dev/fd/11; } || { [ -p /dev/fd/12 ] && exec 9>/dev/fd/12; }; `
+	atExit = `\trap '` + tell + `' EXIT; `
+	// An interrupt ends these shells, once the program in the foreground has ended, without a trap on EXIT.
+	atInterrupt = `\trap '` + tell + `; \trap - EXIT INT; \kill -INT $$' INT; `
 
 	// zsh does not take OLDPWD from its environment, but remembers where it came from.
 	zshOldDir = `if [ -n "${` + envOldDir + `-}" ]; then \cd -q -- "$` + envOldDir + `" && { \cd -q -- "$OLDPWD" || ` +
@@ -44,7 +47,7 @@ const (
 	closed = ` 9>&-`
 	// The ksh family ends with another status than that of the signal if there is a trap on EXIT, and so may shells that
 	// are not known. They tell of a line that comes to its end, and not of one that leaves the shell before.
-	reportAfter = `; \set -- "$?"; { [ -p /dev/fd/9 ] && { ` + reportPOSIX + `; } >&9; } 2>/dev/null; exit "$1"`
+	reportAfter = `; \set -- "$?"; { ` + report + `} 2>/dev/null; \exit "$1"`
 )
 
 // lasting is the text that has a shell run a line and tell its state at the end; ok is false for a shell of which it
@@ -53,11 +56,11 @@ func lasting(shell, line string) (text string, ok bool) {
 	eval := `\eval ` + quotePOSIX(line) + closed
 	switch family(shell) {
 	case "dash", "ash":
-		return beginTrap + endTrap + eval, true
+		return atExit + atInterrupt + eval, true
 	case "bash":
-		return beginTrap + findCopy + endTrap + eval, true
+		return atExit + eval, true
 	case "zsh":
-		return beginTrap + findCopy + endTrap + zshOldDir + eval, true
+		return atExit + atInterrupt + zshOldDir + eval, true
 	case "sh", "ksh":
 		return eval + reportAfter, true
 	case "fish":
