@@ -186,9 +186,10 @@ func printable(name string) bool {
 // plainName reports whether a name means itself in every shell, and could be a user's or a variable's.
 func plainName(name string) bool {
 	for i := range len(name) {
-		if c := name[i]; !letter(c) && !(i > 0 && (digit(c) || c == '-')) {
-			return false
+		if c := name[i]; letter(c) || i > 0 && (digit(c) || c == '-') {
+			continue
 		}
+		return false
 	}
 	return name != ""
 }

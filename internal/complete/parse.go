@@ -52,7 +52,8 @@ func parse(line string, fish bool) cursor {
 	}
 	s := &f.simple
 	if !f.target {
-		at.command = s.name == "" && !s.value && !(s.launched && s.launcher.skip > 0)
+		waits := s.value || s.launched && s.launcher.skip > 0
+		at.command = s.name == "" && !waits
 		at.dirs = s.name == "cd" || s.name == "pushd" || s.name == "rmdir" || s.name == "chdir"
 	}
 	return at
