@@ -24,9 +24,9 @@ const (
 )
 
 // Complete asks what the last word of a line may become: line is what stands before the cursor, in the charset that
-// the host takes commands in, and state that of the prompt, or nil. Of template count User, Charset, Source and the
-// environment; the answer is in Charset, and names that it does not have are left out. Start is an offset in line
-// as it was given.
+// the host takes commands in, and state that of the prompt, or nil. Of template count User, Charset and Source, and
+// without a state Dir, Env and Wishes, too. The answer is in Charset, and names that it does not have are left out;
+// Start is an offset in line as it was given.
 //
 // At ctx's end the subsystem is ended, too, and the connection can be used for the next command: as it is, or, if the
 // subsystem hangs so that it cannot be ended within half a second, a new one.
@@ -35,18 +35,23 @@ func (c *Client) Complete(ctx context.Context, state, line []byte, template *pro
 	if end, ok := ctx.Deadline(); ok {
 		limit = time.Until(end)
 	}
-	if limit <= 0 || ctx.Err() != nil {
+	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
+	}
+	if limit <= 0 { // ctx will notice in a moment
+		return nil, context.DeadlineExceeded
 	}
 	var out, words limitedBuffer
 	signals := make(chan string, 1)
 	cmd := &Command{
 		Run: proto.Run{
-			ID: NewID(), Subsystem: "complete", State: state, User: template.User, Env: template.Env, Wishes: template.Wishes,
-			Charset: template.Charset, Source: template.Source, OnDisconnect: proto.DisconnectKill,
-			Timeout: uint64(max(limit.Milliseconds(), 1)),
+			ID: NewID(), Subsystem: "complete", State: state, User: template.User, Charset: template.Charset, Source: template.Source,
+			OnDisconnect: proto.DisconnectKill, Timeout: uint64(max(limit.Milliseconds(), 1)),
 		},
 		Stdin: bytes.NewReader(line), Stdout: &out, Stderr: &words, Signals: signals,
+	}
+	if len(state) == 0 { // else these are in it, as they are by now
+		cmd.Run.Dir, cmd.Run.Env, cmd.Run.Wishes = template.Dir, template.Env, template.Wishes
 	}
 	patient, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
@@ -68,6 +73,8 @@ func (c *Client) Complete(ctx context.Context, state, line []byte, template *pro
 // answer reads what the subsystem said, if it ended well.
 func answer(result *Result, out, words *limitedBuffer, line int, charset string) (*proto.Completion, error) {
 	switch {
+	case result.State == proto.StateTimeout:
+		return nil, context.DeadlineExceeded
 	case result.Reason != "":
 		return nil, errors.New(result.Reason)
 	case result.State != proto.StateExited || result.Code != 0:

@@ -24,7 +24,7 @@ func TestAnswer(t *testing.T) {
 		{ended(proto.StateExited, 0, ""), said, "utf-8", "a w?", ""},
 		{ended(proto.StateExited, 0, ""), said, "gbk", "a b\ufffd \xc4\xe3", ""},
 		{ended(proto.StateExited, 1, ""), said, "", "", "completion: exited, code 1: oops"},
-		{ended(proto.StateTimeout, 124, "time limit reached"), "", "", "", "time limit reached"},
+		{ended(proto.StateTimeout, 124, "time limit reached"), "", "", "", "context deadline exceeded"},
 		{ended(proto.StateRefused, 255, "no subsystem"), "", "", "", "no subsystem"},
 		{ended(proto.StateExited, 0, ""), "start 9\n", "", "", "malformed message: completion without a start"},
 	} {

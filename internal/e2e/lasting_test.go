@@ -272,29 +272,19 @@ func TestCompletionHangs(t *testing.T) {
 		o.Complete = []string{"/bin/sh", "-c", "trap '' TERM HUP; sleep 1000; sleep 1000"}
 	}
 	overEach(t, rexectest.Options{Runner: hang}, func(t *testing.T, d *rexectest.Daemon) {
-		var dialled int
-		o := d.ClientOptions()
-		o.Log = func(format string, args ...any) {
-			if strings.HasPrefix(format, "connected to") {
-				dialled++
-			}
-		}
-		l := &promptLines{t: t, c: rexectest.NewClient(t, o)}
+		l := &promptLines{t: t, c: d.Client(t)}
 		l.run("cd /usr")
-		for _, end := range []func(context.Context) (context.Context, context.CancelFunc){
-			func(ctx context.Context) (context.Context, context.CancelFunc) {
-				return context.WithTimeout(ctx, 200*time.Millisecond)
-			},
-			func(ctx context.Context) (context.Context, context.CancelFunc) {
-				ctx, cancel := context.WithTimeout(ctx, time.Hour)
+		for _, canceled := range []bool{false, true} {
+			limit, want := 200*time.Millisecond, context.DeadlineExceeded
+			if canceled {
+				limit, want = time.Hour, context.Canceled
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			if canceled {
 				time.AfterFunc(100*time.Millisecond, cancel)
-				return ctx, cancel
-			},
-		} {
-			ctx, cancel := end(t.Context())
-			_, err := l.c.Complete(ctx, l.state, []byte("l"), &proto.Run{})
-			if !errors.Is(err, ctx.Err()) || err == nil {
-				t.Errorf("error %v, want %v", err, ctx.Err())
+			}
+			if m, err := l.c.Complete(ctx, l.state, []byte("l"), &proto.Run{}); !errors.Is(err, want) {
+				t.Errorf("%+v, error %v, want %v", m, err, want)
 			}
 			cancel()
 			l.says("pwd", "/usr\n")
@@ -303,4 +293,22 @@ func TestCompletionHangs(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 	})
+}
+
+// TestCompletionWithoutAnswer: where even the end of the subsystem cannot be heard of, the connection is given up.
+func TestCompletionWithoutAnswer(t *testing.T) {
+	d := rexectest.New(t, rexectest.Options{Runner: func(o *runner.Options) { o.Complete = []string{"/bin/sh", "-c", "sleep 1000"} }})
+	proxy := rexectest.NewProxy(t, d.Address())
+	o := d.ClientOptions()
+	o.Address = proxy.Address()
+	l := &promptLines{t: t, c: rexectest.NewClient(t, o)}
+	l.run("cd /usr")
+	proxy.Blackhole()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if m, err := l.c.Complete(ctx, l.state, []byte("l"), &proto.Run{}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%+v, %v", m, err)
+	}
+	proxy.Forward()
+	l.says("pwd", "/usr\n")
 }

@@ -435,6 +435,21 @@ func TestStateOf(t *testing.T) {
 	}
 }
 
+// FuzzStateOf: whatever a command writes, what is made of it is a state.
+func FuzzStateOf(f *testing.F) {
+	f.Add([]byte("REXEC_DIR=/x\x00A=b\x00.\n"), "xterm")
+	f.Add([]byte("REXEC_DIR=/\x00=b\x00A\x00\x00.\n"), "")
+	f.Fuzz(func(t *testing.T, b []byte, pty string) {
+		state, _ := stateOf(b, pty)
+		if len(state) == 0 {
+			return
+		}
+		if _, _, err := proto.ParseState(state); err != nil {
+			t.Fatalf("%q: %v", state, err)
+		}
+	})
+}
+
 // TestDirectoryGone: the line is not run, and the next one is somewhere.
 func TestDirectoryGone(t *testing.T) {
 	p := newPrompt(t)
