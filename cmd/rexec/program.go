@@ -117,6 +117,9 @@ func (p *program) prepare(ctx context.Context) (*proto.Run, error) {
 		return nil, err
 	}
 	p.speak(p.charsets.local)
+	if err := p.checkStdin(); err != nil {
+		return nil, err
+	}
 	request, err := p.options.request(os.LookupEnv, &p.charsets)
 	if err != nil {
 		return nil, err
@@ -126,6 +129,22 @@ func (p *program) prepare(ctx context.Context) (*proto.Run, error) {
 		request.Timeout = uint64(time.Duration(p.settings.Timeout).Milliseconds())
 	}
 	return request, nil
+}
+
+// checkStdin finds out what would else be known only if the command lived long enough. Stdin that is open for
+// writing only, as nohup(1) makes it, is empty.
+func (p *program) checkStdin() error {
+	if p.options.noStdin || p.options.hold {
+		return nil
+	}
+	if info, err := p.in.Stat(); err == nil && info.IsDir() {
+		return misuse("stdin is a directory; </dev/null or -n make it empty")
+	}
+	if isWriteOnly(p.in) {
+		p.logf("stdin is not open for reading, so it is empty")
+		p.options.noStdin = true
+	}
+	return nil
 }
 
 func (p *program) connectAndRun(ctx context.Context, request *proto.Run) (int, error) {
