@@ -88,7 +88,7 @@ func findAddress(o *options, s hosts.Settings) (*target, error) {
 	}
 	typed, err := auth.CanonicalAddress(host, port)
 	if err != nil {
-		return nil, misuse("host %q: %v", host, err)
+		return nil, misuse("%v", err)
 	}
 	t := &target{address: typed, host: host, user: user}
 	if t.address, err = instead(o, s, typed); err != nil {
@@ -99,7 +99,7 @@ func findAddress(o *options, s hosts.Settings) (*target, error) {
 		_, port, _ := net.SplitHostPort(t.address)
 		address, err := auth.CanonicalAddress(net.JoinHostPort(alias, port), 0)
 		if err != nil {
-			return nil, misuse("HostKeyAlias %q: %v", alias, err)
+			return nil, misuse("HostKeyAlias: %v", err)
 		}
 		t.names = append([]string{address}, t.names...)
 	}
@@ -129,7 +129,7 @@ func instead(o *options, s hosts.Settings, typed string) (string, error) {
 	}
 	address, err := auth.CanonicalAddress(net.JoinHostPort(strings.Trim(host, "[]"), port), 0)
 	if err != nil {
-		return "", misuse("address %q for host %q: %v", other, o.destination, err)
+		return "", misuse("where to connect for host %q: %v", o.destination, err)
 	}
 	return address, nil
 }
