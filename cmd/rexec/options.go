@@ -101,7 +101,7 @@ type options struct {
 	command      first
 	port         first
 	user         first
-	key          first
+	keys         many // names and files, in this order
 	noStdin      bool
 	hold         bool
 	quiet        bool
@@ -143,6 +143,13 @@ func (f *first) Set(s string) error {
 	}
 	return nil
 }
+
+// many is a string option that may be given again, also behind the host.
+type many []string
+
+func (m *many) String() string     { return strings.Join(*m, " ") }
+func (*many) Type() string         { return "string" }
+func (m *many) Set(s string) error { *m = append(*m, s); return nil }
 
 // span is a time limit: seconds, or a number with units.
 type span struct{ d *time.Duration }
@@ -219,7 +226,7 @@ func (o *options) scan(args []string) (rest []string, dashed bool, err error) {
 	set.VarP(&o.command, "command", "c", "")
 	set.VarP(&o.port, "port", "p", "")
 	set.VarP(&o.user, "login", "l", "")
-	set.VarP(&o.key, "identity", "i", "")
+	set.VarP(&o.keys, "identity", "i", "")
 	set.BoolVarP(&o.noStdin, "no-stdin", "n", o.noStdin, "")
 	set.BoolVarP(&o.hold, "hold", "N", o.hold, "")
 	set.BoolVarP(&o.quiet, "quiet", "q", o.quiet, "")
@@ -266,6 +273,8 @@ func (o *options) check() error {
 		return &unsupportedError{o.ssh.refused[0]}
 	case o.ssh.subsystem && (o.argv || o.hold || len(o.words) == 0 || strings.Join(o.words, " ") == ""):
 		return misuse("-s needs the name of a subsystem after the host, and neither --argv nor -N")
+	case o.ssh.remoteCommand.set && o.ssh.remoteCommand.value != "none" && (o.command.set || len(o.words) > 0):
+		return misuse("-o RemoteCommand and the command line both give a command")
 	case o.command.set && len(o.words) > 0:
 		return misuse("-c and words after the host both give a command")
 	case o.command.set && o.command.value == "":

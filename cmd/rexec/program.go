@@ -110,6 +110,9 @@ func (p *program) prepare(ctx context.Context) (*proto.Run, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := p.options.addRemoteCommand(p.target); err != nil {
+		return nil, err
+	}
 	if err := p.chooseFamily(ctx); err != nil {
 		return nil, err
 	}
