@@ -26,6 +26,9 @@ func (m *rawMode) enter(in, out *os.File) error {
 }
 
 func (m *rawMode) leave(in, _ *os.File) {
+	if m.saved == nil {
+		return
+	}
 	m.undo()
 	_ = term.Restore(int(in.Fd()), m.saved)
 	m.saved = nil
