@@ -76,6 +76,7 @@ Options:
                     come back for a minute
       --json        write the outcome as one line of JSON to stderr
       --status-fd N write it to file descriptor N instead
+      --list-hosts  print the hosts that have a key or a name in config.toml
   -V, --version     print the version
   -h, --help        print this
 
@@ -115,6 +116,7 @@ type options struct {
 	onDisconnect proto.Disconnect
 	json         bool
 	statusFD     int
+	listHosts    bool
 	version      bool
 	help         bool
 
@@ -198,7 +200,7 @@ func misuse(format string, args ...any) error { return &usageError{fmt.Sprintf(f
 func parseOptions(args []string) (*options, error) {
 	o := &options{statusFD: -1, localCharset: modeOption{text: true}, cmdCharset: modeOption{text: true}}
 	rest, dashed, err := o.scan(args)
-	if err != nil || o.help || o.version {
+	if err != nil || o.help || o.version || o.listHosts {
 		return o, err
 	}
 	if len(rest) == 0 {
@@ -209,7 +211,7 @@ func parseOptions(args []string) (*options, error) {
 		_ = o.user.Set(user) // the first one given counts, and this one comes before what follows the host
 	}
 	if !dashed {
-		if rest, _, err = o.scan(rest); err != nil || o.help || o.version {
+		if rest, _, err = o.scan(rest); err != nil || o.help || o.version || o.listHosts {
 			return o, err
 		}
 	}
@@ -246,6 +248,7 @@ func (o *options) scan(args []string) (rest []string, dashed bool, err error) {
 	set.BoolVar(&o.json, "json", o.json, "")
 	set.IntVar(&o.statusFD, "status-fd", o.statusFD, "")
 	o.ssh.define(set, o)
+	set.BoolVar(&o.listHosts, "list-hosts", o.listHosts, "")
 	set.BoolVarP(&o.version, "version", "V", o.version, "")
 	set.BoolVarP(&o.help, "help", "h", o.help, "")
 	if err := set.Parse(args); err != nil {

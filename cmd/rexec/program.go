@@ -65,6 +65,9 @@ func (p *program) run(ctx context.Context, args []string) int {
 		fmt.Fprintln(p.out, "rexec", version)
 		return 0
 	}
+	if p.options.listHosts {
+		return p.fail(p.listHosts())
+	}
 	if p.options.ssh.show {
 		return p.fail(p.showConfig())
 	}
@@ -187,16 +190,26 @@ func configDir() (string, error) {
 	return filepath.Join(dir, "rexec"), nil
 }
 
+// settingsFile is the file with settings for hosts; empty for none.
+func (o *options) settingsFile(dir string) (string, error) {
+	given := o.ssh.config
+	switch {
+	case given.value == "none":
+		return "", nil
+	case !given.set:
+		return filepath.Join(dir, "config.toml"), nil
+	}
+	if _, err := os.Stat(given.value); err != nil {
+		return "", fmt.Errorf("reading the settings of -F: %w", err)
+	}
+	return given.value, nil
+}
+
 // readSettings returns what config.toml says of the host on the command line.
 func (p *program) readSettings(dir string) (hosts.Settings, error) {
-	name := filepath.Join(dir, "config.toml")
-	if given := p.options.ssh.config; given.value == "none" {
-		return hosts.Settings{}, nil
-	} else if given.set {
-		name = given.value
-		if _, err := os.Stat(name); err != nil {
-			return hosts.Settings{}, fmt.Errorf("reading the settings of -F: %w", err)
-		}
+	name, err := p.options.settingsFile(dir)
+	if name == "" || err != nil {
+		return hosts.Settings{}, err
 	}
 	file, err := hosts.Load(name)
 	if err != nil {
