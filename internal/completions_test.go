@@ -3,9 +3,11 @@
 package internal_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -135,6 +137,87 @@ func TestBashWordBreaks(t *testing.T) {
 	} {
 		if got := c.complete("bash", line); strings.Join(got, " ") != want {
 			t.Errorf("%q: %q, want %q", line, got, want)
+		}
+	}
+}
+
+// lettered are the long names of a program's options by their letters, as its source defines them.
+func lettered(t *testing.T, program string) map[string]string {
+	t.Helper()
+	letters := map[string]string{}
+	for _, s := range sources(t) {
+		if filepath.Dir(s.path) != "cmd/"+program || s.isTest() {
+			continue
+		}
+		for _, c := range calls(s.file) {
+			if !defines.MatchString(c.name) || !strings.HasSuffix(c.name, "P") {
+				continue
+			}
+			long := firstText(c.Args)
+			for i := range c.Args[:len(c.Args)-1] { // the letter stands behind the name
+				if firstText(c.Args[i:i+1]) == long {
+					letters[long] += firstText(c.Args[i+1 : i+2])
+				}
+			}
+		}
+	}
+	return letters
+}
+
+// TestLetters: an option that has a letter has it in the manual page and each completion, and the one or the other in
+// the usage.
+func TestLetters(t *testing.T) {
+	for program, page := range map[string]string{"rexec": packaged(t, "man/rexec.1"), "rexecd": packaged(t, "man/rexecd.8")} {
+		letters := lettered(t, program)
+		if len(letters) < 2 {
+			t.Fatalf("%s: letters %v", program, letters)
+		}
+		places := map[string]string{"page": page}
+		for _, shell := range shells {
+			places[shell] = packaged(t, "completions/"+program+"."+shell)
+		}
+		for _, s := range sources(t) {
+			if text := usageText(s.file); text != "" && filepath.Dir(s.path) == "cmd/"+program {
+				places["usage"] = text
+			}
+		}
+		for long, some := range letters {
+			for _, letter := range some {
+				forms := map[string]string{
+					"page": `(?m)^\.It Fl %c , Fl -` + long + `( |$)`, "usage": `[ [|]-(%[1]c|[a-z]*%[1]c|-` + long + `)\b`,
+					"bash": `-%c\b`, "zsh": `\{-%c,--` + long + `\}`, "fish": `-s %c -l ` + long + ` `,
+				}
+				for place, form := range forms {
+					if !regexp.MustCompile(fmt.Sprintf(form, letter)).MatchString(places[place]) {
+						t.Errorf("%s: -%c, --%s is not in %s", program, letter, long, place)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestNoOtherOptions: what a manual page or a completion has is an option of the program.
+func TestNoOtherOptions(t *testing.T) {
+	for program, line := range commandLines(t) {
+		page := map[string]string{"rexec": "man/rexec.1", "rexecd": "man/rexecd.8"}[program]
+		for name, form := range map[string]string{
+			page: `Fl -([a-z][a-z-]*)`, "completions/" + program + ".bash": `--([a-z][a-z-]*)`,
+			"completions/" + program + ".zsh": `--([a-z][a-z-]*)`, "completions/" + program + ".fish": ` -l ([a-z][a-z-]*)`,
+		} {
+			text := packaged(t, name)
+			if begin := map[string]string{".8": ".It ", ".1": ".It ", ".fish": "complete "}[filepath.Ext(name)]; begin != "" {
+				text = strings.Join(regexp.MustCompile(`(?m)^`+regexp.QuoteMeta(begin)+`.*$`).FindAllString(text, -1), "\n")
+			}
+			found := regexp.MustCompile(form).FindAllStringSubmatch(text, -1)
+			if len(found) < 5 {
+				t.Errorf("%s has only %q", name, found)
+			}
+			for _, m := range found {
+				if !slices.Contains(line.options, m[1]) {
+					t.Errorf("%s has --%s, which %s does not know", name, m[1], program)
+				}
+			}
 		}
 	}
 }
