@@ -5,7 +5,10 @@ package e2e
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"rexec/internal/client"
 	"rexec/internal/proto"
@@ -69,5 +72,29 @@ func TestOddWindows(t *testing.T) {
 	p.Send(stdin(2, "\n"))
 	if o := p.Outcome(); string(o.Out[0]) != "999 1998\n" || o.Exit.Code != 0 || len(o.Notes) != 0 {
 		t.Errorf("%q, %+v, notes %v", o.Out[0], o.Exit, o.Notes)
+	}
+}
+
+// TestSizesOfThisTerminal: the command's terminal is as large as this one, however large that is.
+func TestSizesOfThisTerminal(t *testing.T) {
+	s := newStation(t)
+	for _, size := range []unix.Winsize{{}, {Row: 1, Col: 1}, {Row: 65535, Col: 65535, Xpixel: 65535, Ypixel: 65535}, {Col: 80}} {
+		tty, err := rexectest.NewTerminal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.IoctlSetWinsize(int(tty.File().Fd()), unix.TIOCSWINSZ, &size); err != nil {
+			t.Fatal(err)
+		}
+		cmd := s.command("rexec", "-t", s.Address(), "stty size; exit 3")
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = tty.File(), tty.File(), tty.File()
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		code := s.ended(cmd)
+		if got, want := string(tty.Close()), fmt.Sprintf("%d %d", size.Row, size.Col); code != 3 || strings.TrimSpace(got) != want {
+			t.Errorf("%+v: code %d, %q", size, code, got)
+		}
 	}
 }
