@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -84,7 +85,7 @@ func (p *program) readToken() (string, error) {
 		token := pasted(text)
 		blank := strings.TrimSpace(line) == ""
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return token, nil
 		case err != nil || blank || !auth.TokenCut(token) && !strings.HasPrefix(enrollWords, token):
 			return token, err
