@@ -20,6 +20,9 @@ func (w *window) shows(text string) {
 	eventually(w.t, text+" comes to the screen", func() bool { return strings.Contains(w.tmux("capture-pane", "-p"), text) })
 }
 
+// over tells behind a command that it has ended, so that nothing is typed for it that is for the shell, and keeps its code.
+const over = "; code=$?; echo over=$((1)); (exit $code)"
+
 // TestScreenAfterACrash: the terminal is as before if the client had no chance to put it back. The shell between does
 // not do so in its place.
 func TestScreenAfterACrash(t *testing.T) {
@@ -44,7 +47,7 @@ func TestScreenAfterACrash(t *testing.T) {
 // TestScreenOfQuit: QUIT is the command's, and the terminal is as before.
 func TestScreenOfQuit(t *testing.T) {
 	w := newWindow(t, direct)
-	w.line("rexec -t $HOST 'echo begun=1; exec sleep 100'; code=$?; echo over=$((1)); (exit $code)")
+	w.line("rexec -t $HOST 'echo begun=1; exec sleep 100'" + over)
 	w.await("begun=1")
 	w.kill("QUIT")
 	w.shows("over=1")
@@ -78,8 +81,8 @@ func TestScreenStopped(t *testing.T) {
 	}
 	w.kill("TSTP")
 	w.await("[1]+  Stopped")
-	w.line("clear; bg; echo back=ground")
-	w.await("back=ground")
+	w.line("clear; bg; echo back=$((1))ground")
+	w.shows("back=1ground")
 	w.sane()
 	w.line("fg")
 	w.line("clear; sh -c 'echo sleep=1; exec sleep 100'")
@@ -103,9 +106,13 @@ func TestScreenInTheBackground(t *testing.T) {
 	w.await("mine=1")
 	w.line("jobs | sed 's/  */_/g'")
 	w.await("[1]+_Running")
-	w.line("fg")
+	w.line("fg" + over)
+	eventually(t, "the client is in the foreground", func() bool {
+		return strings.TrimSpace(w.tmux("display-message", "-p", "#{pane_current_command}")) == "rexec"
+	})
 	w.line("hello")
 	w.await("got=hello")
+	w.shows("over=1")
 	w.restored("6")
 	w.line("rexec -t $HOST 'echo on=$(tty | cut -c1-8); exit 7' &")
 	w.line("until jobs | grep -q Stopped; do sleep 0.1; done; jobs")
@@ -114,7 +121,8 @@ func TestScreenInTheBackground(t *testing.T) {
 		t.Errorf("%d commands run behind the back of who has the terminal", n)
 	}
 	w.sane()
-	w.line("clear; fg")
+	w.line("clear; fg" + over)
 	w.await("on=/dev/pts")
+	w.shows("over=1")
 	w.restored("7")
 }
