@@ -50,6 +50,9 @@ type Spec struct {
 // ReportFD is the command's descriptor of [Spec].Report: the last one that every shell can name in a redirection.
 const ReportFD = 9
 
+// ReportRoom is what the pipe of a report holds that was not read, in bytes.
+const ReportRoom = 4 << 10
+
 // StartError says that a command was not started, and that the reason lies in
 // the request or the account and not in this program. [Launcher.Start]
 // returns it.

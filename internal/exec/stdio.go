@@ -53,6 +53,8 @@ func (s *stdio) openReport(cred *syscall.Credential) error {
 	if err != nil {
 		return err
 	}
+	// Small, so that who writes more waits for the reader. A pipe that stays larger only does not make it wait.
+	_, _ = unix.FcntlInt(uintptr(ours), unix.F_SETPIPE_SZ, ReportRoom)
 	s.report, s.reportReader = theirs, os.NewFile(uintptr(ours), "report")
 	return nil
 }

@@ -163,6 +163,42 @@ func (t *terminal) endOfFile() byte {
 	return mode.Cc[unix.VEOF]
 }
 
+// unread takes what was typed and nobody has read, and leaves nothing of it. It must be called before the command's main
+// process has ended: with that the kernel hangs the terminal up and forgets what was typed.
+func (t *terminal) unread() []byte {
+	if t == nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.slave < 0 {
+		return nil
+	}
+	mode, err := unix.IoctlGetTermios(t.slave, unix.TCGETS)
+	if err != nil {
+		return nil
+	}
+	byChar := *mode
+	byChar.Lflag &^= unix.ICANON // in which also the line can be read that has no end yet
+	byChar.Cc[unix.VMIN], byChar.Cc[unix.VTIME] = 0, 0
+	if unix.IoctlSetTermios(t.slave, unix.TCSETS, &byChar) != nil {
+		return nil
+	}
+	defer func() { _ = unix.IoctlSetTermios(t.slave, unix.TCSETS, mode) }() // nobody minds any more
+	var all []byte
+	buf := make([]byte, 4<<10)
+	for {
+		n, err := unix.Read(t.slave, buf)
+		if err == unix.EINTR { //nolint:errorlint // a system call's own
+			continue
+		}
+		if n <= 0 {
+			return all
+		}
+		all = append(all, buf[:n]...)
+	}
+}
+
 func (t *terminal) close() {
 	if t == nil {
 		return
@@ -189,3 +225,7 @@ func (p *Process) Resize(size TerminalSize) error {
 // EndOfFile is the character that ends the input of a program that reads lines from the command's terminal,
 // if it is typed at the begin of a line; inside of one it must be typed twice.
 func (p *Process) EndOfFile() byte { return p.terminal.endOfFile() }
+
+// Unread takes what was typed at the command's terminal and nobody has read. What is typed later is lost at the
+// command's end.
+func (p *Process) Unread() []byte { return p.terminal.unread() }

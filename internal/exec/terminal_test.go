@@ -130,6 +130,28 @@ func TestTerminalEcho(t *testing.T) {
 	}
 }
 
+// TestTerminalUnread: what nobody has read can be had while the command runs, also of a line that has no end.
+func TestTerminalUnread(t *testing.T) {
+	p := start(t, newLauncher(t), onTerminal(t, `read x; echo "$x"; exec sleep 60`))
+	typed(t, p, "one\ntwo\nthree")
+	if got := readLine(t, p.Stdout); got != "one" {
+		t.Fatal(got)
+	}
+	if got := p.Unread(); string(got) != "two\nthree" {
+		t.Errorf("%q", got)
+	}
+	if got := p.Unread(); len(got) > 0 {
+		t.Errorf("again %q", got)
+	}
+	if err := p.Signal(unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	p.Wait()
+	if got := p.Unread(); len(got) > 0 {
+		t.Errorf("after the end %q", got)
+	}
+}
+
 // TestTerminalWithoutInput: its end comes at once.
 func TestTerminalWithoutInput(t *testing.T) {
 	spec := onTerminal(t, `cat; echo end`)

@@ -15,9 +15,10 @@ type input struct {
 	log     bytelog.Log
 	window  int
 	file    *os.File
-	eof     bool // the client has sent all
-	closed  bool // the command takes no more
-	filling bool // a client's frame is being read into the log's memory
+	eof     bool   // the client has sent all
+	closed  bool   // the command takes no more
+	filling bool   // a client's frame is being read into the log's memory
+	unread  uint64 // bytes that the command's terminal had taken and nobody has read
 }
 
 // close is called with the lock held.
@@ -50,6 +51,22 @@ func (j *Job) feed() {
 		j.changed.Broadcast()
 		j.mu.Unlock()
 	}
+}
+
+// takeBack ends the input of a command on a terminal whose shell is about to end, and counts what nobody has read: a
+// prompt's next line begins with it.
+func (j *Job) takeBack(fed <-chan struct{}) {
+	j.mu.Lock()
+	j.in.close()
+	_ = j.in.file.SetWriteDeadline(past)
+	j.changed.Broadcast()
+	terminal := j.proc.Terminal
+	j.mu.Unlock()
+	<-fed
+	n := len(terminal.Unread())
+	j.mu.Lock()
+	j.in.unread = uint64(n)
+	j.mu.Unlock()
 }
 
 // typeEnd ends the input of a command on a terminal behind the byte that was typed last: closing it would be a

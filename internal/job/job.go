@@ -52,6 +52,8 @@ type Terminal interface {
 	Resize(proto.Window) error
 	// EndOfFile is the character that ends the input, typed at the begin of a line, or twice inside of one.
 	EndOfFile() byte
+	// Unread takes what was typed and nobody has read. It is lost at the main process's end.
+	Unread() []byte
 }
 
 // The window of a stream: what is held beyond the last acknowledged byte. It starts small, for
@@ -172,10 +174,14 @@ func (j *Job) begin(p *Process) {
 			j.pumps.Go(func() { j.pump(&j.out[i]) })
 		}
 	}
+	fed := make(chan struct{})
 	if p.Stdin != nil {
-		j.pumps.Go(j.feed)
+		j.pumps.Go(func() { defer close(fed); j.feed() })
 	}
 	if p.Report != nil {
+		if p.Terminal != nil && p.Stdin != nil {
+			p.Report.whole = func() { j.takeBack(fed) }
+		}
 		j.pumps.Go(p.Report.collect)
 	}
 	j.table.serving.Go(j.wait)
@@ -236,7 +242,7 @@ func (j *Job) record(s exec.Status) *proto.Exit {
 		Start: j.started.UnixNano(), End: s.Ended.UnixNano(),
 		UserTime: uint64(s.UserTime.Microseconds()), SystemTime: uint64(s.SystemTime.Microseconds()),
 		MaxRSS: uint64(s.MaxRSS), CoreDumped: s.CoreDumped,
-		StdinBytes:  j.in.log.Base(),
+		StdinBytes:  j.in.log.Base() - min(j.in.log.Base(), j.in.unread),
 		StdoutBytes: j.out[0].log.Head(), StderrBytes: j.out[1].log.Head(),
 		Background: j.out[0].late || j.out[1].late,
 	}

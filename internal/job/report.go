@@ -12,9 +12,13 @@ type Report struct {
 	// Parse makes a proto.Run's State of what came through the pipe, of which the command may have written any part:
 	// empty if it is not a report, or too large.
 	Parse func([]byte) (state []byte, tooLarge bool)
+	// Whole reports that the shell has told all, and ends once more is read of what it goes on to write; nil: it does
+	// not wait.
+	Whole func([]byte) bool
 
-	told []byte
-	over bool // more came than told has room for
+	whole func() // called once, before more is read
+	told  []byte
+	over  bool // more came than told has room for
 }
 
 // maxReport is more than any report has that fits in proto.MaxState, in bytes: it has further variables, which are the
@@ -29,6 +33,10 @@ func (r *Report) collect() {
 	for {
 		n, err := r.File.Read(buf)
 		r.take(buf[:n])
+		if r.whole != nil && r.Whole != nil && r.Whole(r.told) {
+			r.whole()
+			r.whole = nil
+		}
 		if err != nil {
 			break
 		}

@@ -108,3 +108,4 @@ type noTerminal struct{}
 
 func (noTerminal) Resize(w proto.Window) error { return fmt.Errorf("%d rows", w.Rows) }
 func (noTerminal) EndOfFile() byte             { return 4 }
+func (noTerminal) Unread() []byte              { return nil }

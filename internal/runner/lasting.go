@@ -22,17 +22,13 @@ const (
 	envOldDir = "REXEC_OLDPWD"
 	reportEnd = ".\n"
 
-	report = `[ -p /dev/fd/9 ] && { \command -p env -0 "` + envDir + `=$PWD" "OLDPWD=${OLDPWD-}" && echo .; } >&9; `
+	env = `\command -p env -0 "` + envDir + `=$PWD" "OLDPWD=${OLDPWD-}" && `
+	// pad is twice what the pipe holds: on a terminal the shell waits with it until what was typed ahead is taken from
+	// there, which its end would lose.
+	pad = ` %8192s ""`
 	// findCopy makes descriptor 9 what it was.
 	findCopy = `[ -p /dev/fd/9 ] || { [ -p /dev/fd/10 ] && exec 9>/dev/fd/10; } || { [ -p /dev/fd/11 ] && ` +
 		`exec 9>/dev/fd/11; } || { [ -p /dev/fd/12 ] && exec 9>/dev/fd/12; }; `
-	tell = `{ ` + findCopy + report + `} 2>/dev/null`
-
-	// The status of a shell that ends with a trap on EXIT is the one from before it, and a signal that ends the shell
-	// still does.
-	atExit = `\trap '` + tell + `' EXIT; `
-	// An interrupt ends these shells, once the program in the foreground has ended, without a trap on EXIT.
-	atInterrupt = `\trap '` + tell + `; \trap - EXIT INT; \kill -INT $$' INT; `
 
 	// zsh does not take OLDPWD from its environment, but remembers where it came from.
 	zshOldDir = `if [ -n "${` + envOldDir + `-}" ]; then \cd -q -- "$` + envOldDir + `" && { \cd -q -- "$OLDPWD" || ` +
@@ -42,18 +38,46 @@ const (
 	fishBefore = `if set -q OLDPWD; set -g dirprev $OLDPWD; end; function __rexec_report --on-event fish_exit; ` +
 		`set -l old; if test "$__fish_cd_direction" = next; and set -q dirnext[1]; set old OLDPWD=$dirnext[-1]; ` +
 		`else if set -q dirprev[1]; set old OLDPWD=$dirprev[-1]; end; ` +
-		`begin; /usr/bin/env -0 $old ` + envDir + `=$PWD; and echo .; end >&9 2>/dev/null; end; `
+		`begin; /usr/bin/env -0 $old ` + envDir + `=$PWD; and echo .`
+	fishWait = `; and printf` + pad
+	fishEnd  = `; end >&9 2>/dev/null; end; `
 
 	closed = ` 9>&-`
-	// The ksh family ends with another status than that of the signal if there is a trap on EXIT, and so may shells that
-	// are not known. They tell of a line that comes to its end, and not of one that leaves the shell before.
-	reportAfter = `; \set -- "$?"; { ` + report + `} 2>/dev/null; \exit "$1"`
 )
+
+// telling is what a shell has to say at its end.
+type telling struct {
+	nothing bool // the line keeps the state
+	waits   bool // until what was typed ahead is taken from its terminal
+}
+
+// report has a shell of the POSIX kind say it. In zsh command finds programs only.
+func (t telling) report(family string) string {
+	text := `[ -p /dev/fd/9 ] && { `
+	if !t.nothing {
+		text += env
+	}
+	text += `echo .`
+	switch {
+	case t.waits && family == "zsh":
+		text += ` && \builtin printf` + pad
+	case t.waits:
+		text += ` && \command printf` + pad
+	}
+	return text + `; } >&9; `
+}
 
 // lasting is the text that has a shell run a line and tell its state at the end; ok is false for a shell of which it
 // is not known how.
-func lasting(shell, line string) (text string, ok bool) {
+func lasting(shell, line string, t telling) (text string, ok bool) {
 	eval := `\eval ` + quotePOSIX(line) + closed
+	report := t.report(family(shell))
+	tell := `{ ` + findCopy + report + `} 2>/dev/null`
+	// The status of a shell that ends with a trap on EXIT is the one from before it, and a signal that ends the shell
+	// still does.
+	atExit := `\trap '` + tell + `' EXIT; `
+	// An interrupt ends these shells, once the program in the foreground has ended, without a trap on EXIT.
+	atInterrupt := `\trap '` + tell + `; \trap - EXIT INT; \kill -INT $$' INT; `
 	switch family(shell) {
 	case "dash", "ash":
 		return atExit + atInterrupt + eval, true
@@ -62,9 +86,15 @@ func lasting(shell, line string) (text string, ok bool) {
 	case "zsh":
 		return atExit + atInterrupt + zshOldDir + eval, true
 	case "sh", "ksh":
-		return eval + reportAfter, true
+		// The ksh family ends with another status than that of the signal if there is a trap on EXIT, and so may shells
+		// that are not known. They tell of a line that comes to its end, and not of one that leaves the shell before.
+		return eval + `; \set -- "$?"; { ` + report + `} 2>/dev/null; \exit "$1"`, true
 	case "fish":
-		return fishBefore + "eval " + quoteFish(line) + closed, true
+		before := fishBefore + fishEnd
+		if t.waits {
+			before = fishBefore + fishWait + fishEnd
+		}
+		return before + "eval " + quoteFish(line) + closed, true
 	}
 	return "", false
 }

@@ -27,6 +27,7 @@ type prompt struct {
 	launch  *exec.Launcher
 	account exec.Account
 	state   []byte
+	input   string // that the client sends at once
 }
 
 func newPrompt(t *testing.T) *prompt {
@@ -77,6 +78,11 @@ func (p *prompt) run(m *proto.Run, during func(*job.Process)) ended {
 	a, _, err := j.Attach([2]uint64{}, func() {})
 	if err != nil {
 		p.t.Fatal(err)
+	}
+	if p.input != "" {
+		if err := a.Input(0, strings.NewReader(p.input)); err != nil {
+			p.t.Fatal(err)
+		}
 	}
 	var out [2]bytes.Buffer
 	for {
@@ -196,6 +202,30 @@ func TestOutcomeAsWithout(t *testing.T) {
 				}
 				if dir, _ := parsed(t, y.ShellState); way.dir != "-" && dir != way.dir {
 					t.Errorf("the shell ends in %q, want %q", dir, way.dir)
+				}
+			})
+		}
+	}
+}
+
+// TestTypedAhead: the record tells how much of what was typed a line on a terminal has not taken, be it one that the shell
+// would else replace itself for.
+func TestTypedAhead(t *testing.T) {
+	p := newPrompt(t)
+	p.input = "one\rtwo\rthree"
+	for _, p.account.Shell = range shells(t) {
+		for _, line := range []string{"head -n 1", "head -n 1; true", "head -n 1; cd /", "head -n 1; sh -c 'exit 3'"} {
+			t.Run(family(p.account.Shell)+"/"+line, func(t *testing.T) {
+				p.t = t
+				p.state = []byte("/bin\x00PATH=/usr/bin:/bin\x00HOME=/\x00")
+				m := p.request(line)
+				m.NoStdin, m.Pty = false, []byte("dumb")
+				e := p.run(m, nil)
+				if e.exit.StdinBytes != 4 || e.exit.State != proto.StateExited || !strings.Contains(e.out, "one\r\n") {
+					t.Errorf("%d bytes are taken, want 4: %+v, %q", e.exit.StdinBytes, e.exit, e.out)
+				}
+				if dir, _ := parsed(t, e.exit.ShellState); strings.HasSuffix(line, "cd /") && dir != "/" {
+					t.Errorf("it ends in %q", dir)
 				}
 			})
 		}

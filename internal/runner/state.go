@@ -14,7 +14,7 @@ import (
 
 // stateOf is the State of what a shell reported, see reportPOSIX: empty if that is not a whole report.
 func stateOf(report []byte, pty string) (state []byte, tooLarge bool) {
-	report, ok := bytes.CutSuffix(report, []byte("\x00"+reportEnd))
+	report, ok := bytes.CutSuffix(bytes.TrimRight(report, " "), []byte("\x00"+reportEnd)) // spaces are what it waits with
 	if !ok {
 		return nil, false
 	}
@@ -79,10 +79,11 @@ func stateDir(state []byte) string {
 // last has the shell of a lasting command tell its state.
 func last(spec *exec.Spec, m *proto.Run) {
 	shell, line := spec.Account.Shell, string(m.Shell)
-	if len(m.State) > 0 && keepsState(shell, line, spec.Env) {
+	t := telling{nothing: len(m.State) > 0 && keepsState(shell, line, spec.Env), waits: len(m.Pty) > 0 && !m.NoStdin}
+	if t == (telling{nothing: true}) {
 		return
 	}
-	text, ok := lasting(shell, line)
+	text, ok := lasting(shell, line, t)
 	if !ok {
 		return
 	}
@@ -103,7 +104,13 @@ func reportOf(p *exec.Process, m *proto.Run) *job.Report {
 		return nil
 	}
 	pty := string(m.Pty)
-	return &job.Report{File: p.Report, Parse: func(b []byte) ([]byte, bool) { return stateOf(b, pty) }}
+	return &job.Report{
+		File: p.Report, Parse: func(b []byte) ([]byte, bool) { return stateOf(b, pty) },
+		Whole: func(b []byte) bool {
+			b = bytes.TrimRight(b, " ")
+			return string(b) == reportEnd || bytes.HasSuffix(b, []byte("\x00"+reportEnd))
+		},
+	}
 }
 
 // elsewhere is a state with another directory; the root if there is no room for it.

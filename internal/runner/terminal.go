@@ -29,3 +29,4 @@ type screen struct{ p *exec.Process }
 
 func (s screen) Resize(w proto.Window) error { return s.p.Resize(exec.TerminalSize(w)) }
 func (s screen) EndOfFile() byte             { return s.p.EndOfFile() }
+func (s screen) Unread() []byte              { return s.p.Unread() }
