@@ -22,6 +22,8 @@ func onlyIn() []importRule {
 	return []importRule{
 		{"github.com/BurntSushi/toml", []string{"internal/config", "internal/hosts"},
 			"the format of a file is the decision of who reads it"},
+		{"github.com/ergochat/readline", []string{"internal/lineedit"},
+			"what it cannot do is added in one place, and another library could take its"},
 		{"github.com/quic-go/quic-go", []string{"internal/transport"},
 			"above transport a connection is a net.Conn, whatever carries it"},
 		{"crypto/tls", []string{"internal/transport"},
@@ -55,6 +57,7 @@ func mayNotImport() []importRule {
 		{"internal/ttymode", []string{"net", "os"}, "it translates settings, and opens no terminal"},
 		{"internal/unixsock", []string{"rexec"}, "a socket does not know what is said over it"},
 		{"internal/complete", []string{"net", "syscall", "os/exec"}, "it looks at files and runs nothing"},
+		{"internal/lineedit", []string{"rexec", "net"}, "it edits lines, whatever they are for"},
 		{"internal/sftp", []string{"rexec"}, "it runs as the account in a process of its own, and knows no network and no key"},
 	}
 }
