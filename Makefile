@@ -1,6 +1,7 @@
 # make build     both programs into bin/
 # make test      every test, with the race detector, in random order
 # make test-dropin  the programs that call ssh, with rexec in its place; each is skipped where it is not installed
+# make test-tty  what is seen in a real terminal, with tmux; a part of make test
 # make lint      formatting, vet for each platform, which compiles the tests as well, linter
 # make fuzz      every fuzz target for FUZZTIME each
 # make bench     the measurements beside OpenSSH
@@ -31,9 +32,9 @@ TOOL = $(GO) tool -modfile=tools/go.mod
 
 # The packages of the client, which also runs where the daemon does not.
 PORTABLE = $(patsubst %,./%,$(wildcard cmd/rexec internal/client internal/auth internal/charset \
-	internal/hosts internal/proto internal/transport internal/ttymode))
+	internal/hosts internal/lineedit internal/proto internal/transport internal/ttymode))
 
-.PHONY: build test test-dropin lint fuzz bench bench-wan demo package package-lint test-systemd install clean
+.PHONY: build test test-dropin test-tty lint fuzz bench bench-wan demo package package-lint test-systemd install clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ ./cmd/rexecd ./cmd/rexec
@@ -45,6 +46,9 @@ test:
 # A part of make test, for who installs such a program or changes the command line.
 test-dropin:
 	$(GO) test -count=1 -timeout 10m -run '^TestDropIn$$' -v ./internal/e2e
+
+test-tty:
+	$(GO) test -count=1 -timeout 15m -run '^Test(Screen|Prompt)' -v ./internal/e2e
 
 lint:
 	@unformatted=$$(gofmt -l $$(find . -name '*.go' -not -path './.git/*')) && \

@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
+
+	"golang.org/x/term"
 
 	"rexec/internal/client"
 	"rexec/internal/proto"
@@ -51,7 +54,11 @@ func (p *program) writeRecord(id proto.ExecID, r *client.Result, err error) erro
 	if jsonErr != nil {
 		return jsonErr
 	}
-	if _, err := p.status.Write(append(line, '\n')); err != nil {
+	var w io.Writer = p.status
+	if term.IsTerminal(int(p.status.Fd())) {
+		w = &rawWriter{p.status, &p.raw}
+	}
+	if _, err := w.Write(append(line, '\n')); err != nil {
 		return fmt.Errorf("writing the status record: %w", err)
 	}
 	return nil

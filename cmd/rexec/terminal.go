@@ -81,8 +81,10 @@ func (p *program) runOnTerminal(ctx context.Context, cmd *client.Command) (*clie
 }
 
 // keys is what is typed, for the command.
-func (p *program) keys(s *session) io.Reader {
-	typed := terminalInput(p.in, &p.raw)
+func (p *program) keys(s *session) io.Reader { return p.keysOf(terminalInput(p.in, &p.raw), s) }
+
+// keysOf is what is typed for the command, of what is typed.
+func (p *program) keysOf(typed io.Reader, s *session) io.Reader {
 	if c := p.charsets; c.local != c.cmd && charset.Converts(c.local, c.cmd) {
 		typed = &keyReader{r: typed, c: charset.NewConverter(c.local, c.cmd)}
 	}

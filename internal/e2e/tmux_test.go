@@ -11,8 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"rexec/internal/auth"
 	"rexec/internal/job"
 	"rexec/internal/rexectest"
+	"rexec/internal/runner"
 )
 
 // window is a terminal of tmux(1) in which a shell runs, with the client set up for one daemon.
@@ -20,21 +22,36 @@ type window struct {
 	t      *testing.T
 	socket string
 	daemon *rexectest.Daemon
+	dir    string // HOME of the client
+	host   string // by which the client knows the daemon
 }
 
 // newWindow skips the test where there is no tmux.
 func newWindow(t *testing.T, address func(*rexectest.Daemon) string) *window {
 	t.Helper()
+	return newWindowFor(t, auth.Key{}, address)
+}
+
+// newWindowFor is newWindow for a client with another key.
+func newWindowFor(t *testing.T, key auth.Key, address func(*rexectest.Daemon) string) *window {
+	t.Helper()
 	if _, err := exec.LookPath("tmux"); err != nil {
 		t.Skip("no tmux to look at a screen with:", err)
 	}
-	d := rexectest.New(t, rexectest.Options{Jobs: job.Options{Grace: time.Second, StopGrace: 100 * time.Millisecond}})
 	dir := t.TempDir()
+	bin := buildPrograms(t)
+	d := rexectest.New(t, rexectest.Options{
+		Key: key, Jobs: job.Options{Grace: time.Second, StopGrace: 100 * time.Millisecond},
+		Runner: func(o *runner.Options) {
+			o.Banner = "Be kind.\nThis is \x1b[31ma test\x07."
+			// With the race detector a program takes a second to end, which is longer than anybody waits for an answer.
+			o.Complete = []string{"/usr/bin/env", "GORACE=atexit_sleep_ms=0", filepath.Join(bin, "rexecd"), "complete"}
+		},
+	})
 	token := d.Token()
 	token.Address = address(d)
-	bin := buildPrograms(t)
-	w := &window{t: t, socket: filepath.Join(dir, "tmux"), daemon: d}
-	script := fmt.Sprintf("export HOME=%s XDG_CONFIG_HOME=%s/config PATH=%s:$PATH HOST=%s LC_ALL=C.UTF-8 PS1='local> '\n%s\n",
+	w := &window{t: t, socket: filepath.Join(dir, "tmux"), daemon: d, dir: dir, host: token.Address}
+	script := fmt.Sprintf("unset XDG_STATE_HOME NO_COLOR\nexport HOME=%s XDG_CONFIG_HOME=%s/config PATH=%s:$PATH HOST=%s LC_ALL=C.UTF-8 PS1='local> '\n%s\n",
 		dir, dir, bin, token.Address, "rexec enroll "+token.Encode()+"; stty -a | grep -v rows >before; clear")
 	if err := os.WriteFile(filepath.Join(dir, "rc"), []byte(script), 0o600); err != nil {
 		t.Fatal(err)
