@@ -7,6 +7,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/term"
+
 	"rexec/internal/charset"
 	"rexec/internal/lineedit"
 	"rexec/internal/proto"
@@ -28,7 +30,6 @@ type editedLines struct {
 func (s *prompt) edit(ctx context.Context) (*editedLines, error) {
 	p := s.p
 	awaitForeground(p.in)
-	p.words = &rawWriter{p.words, &p.raw}
 	l := &editedLines{
 		s: s, asking: make(chan struct{}, 1), pty: !p.options.ssh.noTTY, modes: ttymode.Read(int(p.in.Fd())),
 	}
@@ -36,14 +37,19 @@ func (s *prompt) edit(ctx context.Context) (*editedLines, error) {
 		return nil, err
 	}
 	l.keys = lineedit.NewKeyboard(terminalInput(p.in, &p.raw))
-	entries := l.openHistory()
-	var err error
-	l.editor, err = lineedit.New(lineedit.Options{
+	entries, notKept := l.openHistory()
+	editor, err := lineedit.New(lineedit.Options{
 		Keys: l.keys, Out: p.localOut(), Size: p.size, Decode: p.charsets.decoder(), Suspend: stopAndGoOn,
 		Unfinished: lineedit.Unfinished, Complete: l.complete, History: entries,
 	})
 	if err != nil {
 		return nil, err
+	}
+	if l.editor = editor; term.IsTerminal(int(p.err.Fd())) {
+		p.words = editor // which shows words above the line that is edited
+	}
+	if notKept != nil {
+		s.once("the history is not kept: " + printable(notKept.Error()))
 	}
 	go p.raw.watchStops(ctx, p.in)
 	go onContinue(ctx, l.editor.Redraw)
@@ -197,17 +203,15 @@ func (c *charsets) decoder() lineedit.Decode {
 	}
 }
 
-// openHistory returns what the history of the server has, and says once why there is none.
-func (l *editedLines) openHistory() []string {
+// openHistory returns what the history of the server has. An error is why none is kept.
+func (l *editedLines) openHistory() ([]string, error) {
 	path, err := historyPath(os.Getenv, l.s.p.target.key.Token.Key.Server.String())
-	var entries []string
-	if err == nil {
-		l.history, entries, err = lineedit.OpenHistory(path)
-	}
 	if err != nil {
-		l.s.once("the history is not kept: " + printable(err.Error()))
+		return nil, err
 	}
-	return entries
+	var entries []string
+	l.history, entries, err = lineedit.OpenHistory(path)
+	return entries, err
 }
 
 var errNoState = errors.New("no place for it; set HOME or XDG_STATE_HOME")

@@ -581,3 +581,30 @@ func TestPromptOfRestrictedKeys(t *testing.T) {
 	w.local()
 	w.restored("0")
 }
+
+// TestPromptRecords: one record for each line, and what is said along the way does not mix with what is edited.
+func TestPromptRecords(t *testing.T) {
+	w := newWindow(t, direct)
+	w.prompt("--json -v")
+	w.line("(exit 3)")
+	w.await(`{"id":`)
+	w.shows(`"code":3,`)
+	w.readyAfter("3", "")
+	w.leave()
+
+	w.blank()
+	w.line("rexec --status-fd 5 $HOST 5>records")
+	w.ready("")
+	w.line("cd /")
+	w.ready("")
+	w.line("help")
+	w.await("  help, ?")
+	w.line("(exit 4)")
+	w.readyAfter("4", "")
+	w.leave()
+	text, err := os.ReadFile(filepath.Join(w.dir, "records"))
+	if lines := strings.Split(string(text), "\n"); err != nil || len(lines) != 3 || !strings.Contains(lines[0], `"code":0,`) ||
+		!strings.Contains(lines[1], `"code":4,`) || strings.Contains(string(text), "\r") {
+		t.Errorf("%v: %q", err, text)
+	}
+}

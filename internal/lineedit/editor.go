@@ -37,7 +37,7 @@ type Options struct {
 // maxHistory is how many entries an Editor holds.
 const maxHistory = MaxEntries
 
-// Editor reads lines. Its methods must not be called concurrently, but for Close and Resized.
+// Editor reads lines. Its methods must not be called concurrently, but for Close, Redraw, Resized and Write.
 type Editor struct {
 	o       Options
 	library *readline.Instance
@@ -158,6 +158,17 @@ func (e *Editor) suspend() bool {
 	e.o.Suspend()
 	_ = e.out.pastes(true)()
 	return true
+}
+
+// Write implements [io.Writer]: it shows whole lines, above the line that is edited if there is one.
+func (e *Editor) Write(b []byte) (int, error) {
+	e.mu.Lock()
+	reading := e.reading
+	e.mu.Unlock()
+	if reading {
+		return e.library.Write(b)
+	}
+	return e.out.Write(b)
 }
 
 // Redraw is to be called when others have used the terminal, as while the program was stopped.
