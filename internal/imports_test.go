@@ -54,6 +54,7 @@ func mayNotImport() []importRule {
 		{"internal/systemd", []string{"rexec"}, "it hides one dependency and decides nothing"},
 		{"internal/ttymode", []string{"net", "os"}, "it translates settings, and opens no terminal"},
 		{"internal/unixsock", []string{"rexec"}, "a socket does not know what is said over it"},
+		{"internal/complete", []string{"net", "syscall", "os/exec"}, "it looks at files and runs nothing"},
 		{"internal/sftp", []string{"rexec"}, "it runs as the account in a process of its own, and knows no network and no key"},
 	}
 }
@@ -61,7 +62,8 @@ func mayNotImport() []importRule {
 // mayNotReach names what a package may not import, directly or through others.
 func mayNotReach() []importRule {
 	daemonOnly := []string{"go.uber.org/zap", "github.com/coreos/go-systemd", "github.com/prometheus",
-		"internal/server", "internal/config", "internal/exec", "internal/sftp"}
+		"internal/server", "internal/config", "internal/exec", "internal/sftp",
+		"internal/complete"}
 	// A user's config.toml is the client program's: reading TOML costs 0.1 ms, and only if there is one.
 	return []importRule{
 		{"internal/client", []string{"github.com/BurntSushi/toml"}, "settings come to it as values"},

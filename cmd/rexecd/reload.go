@@ -36,6 +36,9 @@ func (d *daemon) reconfigure() (path string, err error) {
 	if err == nil {
 		err = d.contained.limit(&options, cfg.Exec)
 	}
+	if err == nil {
+		options.Banner, err = bannerText(cfg.Banner)
+	}
 	if err != nil {
 		return path, err
 	}

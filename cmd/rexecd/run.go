@@ -142,6 +142,8 @@ func (c *common) dispatch(ctx context.Context, verb string, args []string, io st
 		return c.plain(args, func() error { return printID(c, io) })
 	case "sftp-server":
 		return sftpServer(ctx, args, io)
+	case "complete":
+		return completeLine(ctx, args, io)
 	case "reset-identity":
 		return resetIdentity(c, args, io)
 	case "key add":
@@ -293,6 +295,9 @@ func check(c *common, args []string, io streams) error {
 	}
 	if _, err := auth.OpenStore(keysPath(dir)); err != nil && !errors.Is(err, os.ErrPermission) {
 		return unusable(err)
+	}
+	if _, err := bannerText(cfg.Banner); err != nil && !errors.Is(err, os.ErrPermission) {
+		return err
 	}
 	if *quiet {
 		return nil

@@ -133,6 +133,9 @@ func (d *daemon) build(dir string, id auth.Identity, launcher *exec.Launcher) er
 	if err != nil {
 		return err
 	}
+	if options.Banner, err = bannerText(d.cfg.Banner); err != nil {
+		return err
+	}
 	if err := d.contained.limit(&options, d.cfg.Exec); err != nil {
 		return unusable(err)
 	}
@@ -169,7 +172,8 @@ func runnerOptions(e config.Exec) (runner.Options, error) {
 		Path: e.Path, Lang: e.Lang, Charset: printed, Env: e.Env, AcceptEnv: e.AcceptEnv,
 		Umask: int(e.Umask), OOMScoreAdj: e.OOMScoreAdj,
 		// Not by its name: after an upgrade another program may have that.
-		SFTP: []string{"/proc/self/exe", "sftp-server"},
+		SFTP:     []string{"/proc/self/exe", "sftp-server"},
+		Complete: []string{"/proc/self/exe", "complete"},
 	}
 	for name, l := range e.Limits {
 		resource, err := runner.Resource(name)

@@ -18,11 +18,15 @@ func sftpServer(ctx context.Context, args []string, io streams) error {
 	if len(args) > 0 && !readOnly {
 		return misuse("sftp-server takes nothing but -R, which lets it only read")
 	}
-	// There is nothing to end in order, and a Read cannot be called off: the signal shall do what it does to
-	// any program. One that came earlier, too.
-	defer context.AfterFunc(ctx, func() {
+	defer endAtOnce(ctx)()
+	return sftp.Serve(io.in, io.out, sftp.Options{ReadOnly: readOnly})
+}
+
+// endAtOnce lets a signal do what it does to any program, one that came earlier as well: there is nothing to end in
+// order, and a Read cannot be called off.
+func endAtOnce(ctx context.Context) (stop func() bool) {
+	return context.AfterFunc(ctx, func() {
 		signal.Reset()
 		_ = unix.Kill(os.Getpid(), unix.SIGTERM)
-	})()
-	return sftp.Serve(io.in, io.out, sftp.Options{ReadOnly: readOnly})
+	})
 }

@@ -200,6 +200,9 @@ func (x *execution) begin(l *link) error {
 	}
 	if !x.started {
 		x.attached = m.Attached
+		if x.cmd.Banner != nil && m.Banner != "" {
+			x.cmd.Banner(m.Banner)
+		}
 		if x.cmd.Started != nil {
 			x.cmd.Started()
 		}

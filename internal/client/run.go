@@ -32,9 +32,14 @@ type Command struct {
 	// Started is called once, when a server first says that the command runs, before any of its output is
 	// written; nil: nobody is told.
 	Started func()
+	// Banner is called with the operator's text for people, if there is one, before Started; nil: nobody is told.
+	// A server sends it with every Lasting Run that has no State, so a prompt asks for it once. It is the peer's
+	// text, to be shown escaped.
+	Banner func(text string)
 }
 
-// Result is a command's end as the server recorded it, with what only this side knows.
+// Result is a command's end as the server recorded it, with what only this side knows. Its ShellState, if not empty,
+// is the State for the next line of a prompt, be this one refused or not; empty: the old one goes on.
 type Result struct {
 	proto.Exit
 	ID       proto.ExecID

@@ -34,6 +34,7 @@ type Config struct {
 	Jobs    Jobs
 	Classic Classic
 	Metrics Metrics
+	Banner  Banner
 	Log     Log
 }
 
@@ -101,6 +102,15 @@ type Metrics struct {
 
 // UnixPrefix is what the path of a Unix socket stands behind in [Metrics].
 const UnixPrefix = "unix:"
+
+// Banner holds the [banner] section: words for people who begin a prompt.
+type Banner struct {
+	Text string // the words themselves, or
+	File string // the path of a file that has them; both empty: there are none
+}
+
+// MaxBanner is the most bytes that a banner has.
+const MaxBanner = 4 << 10
 
 // Log holds the [log] section.
 type Log struct {
@@ -193,7 +203,7 @@ func Parse(name string, data []byte) (Config, error) {
 		}
 	}
 	if len(found) == 0 {
-		found = checkClassic(doc, &c.Classic)
+		found = append(checkClassic(doc, &c.Classic), checkOneBanner(doc, c.Banner)...)
 		for _, err := range found {
 			err.File = name
 		}

@@ -61,6 +61,9 @@ as = "unlimited"
 core = 0
 stack = "8388608:unlimited"
 cpu = "60"
+
+[banner]
+text = "be\nkind"
 `
 
 // mergedServer cannot stand in everything, where server is a dotted key.
@@ -84,6 +87,7 @@ func TestEveryKey(t *testing.T) {
 	want.Listen = "[::1]:0"
 	want.Server.HandshakeTimeout = 90 * time.Second
 	want.Jobs.KeepNamed = 90 * time.Minute
+	want.Banner = Banner{Text: "be\nkind"}
 	want.Exec = Exec{
 		Path:        "/bin",
 		Lang:        "zh_CN.GBK",

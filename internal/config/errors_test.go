@@ -18,8 +18,8 @@ func TestErrors(t *testing.T) {
 		{"dotted", "#\nserver.grce = '1s'", `f.toml:2: server.grce: unknown key (did you mean server.grace?)`},
 		{"quoted", "\n\"server\".'grce' = '1s'", `f.toml:2: server.grce: unknown key (did you mean server.grace?)`},
 		{"inline table", "\nserver = { drain = '1s', grce = '1s' }", `f.toml:2: server.grce: unknown key (did you mean server.grace?)`},
-		{"needs quotes", "\n\"a b\" = 1", `f.toml:2: "a b": unknown key (known here: listen, [server], [exec], [jobs], [classic], [metrics], [log])`},
-		{"empty", "\n\"\" = 1", `f.toml:2: "": unknown key (known here: listen, [server], [exec], [jobs], [classic], [metrics], [log])`},
+		{"needs quotes", "\n\"a b\" = 1", `f.toml:2: "a b": unknown key (known here: listen, [server], [exec], [jobs], [classic], [metrics], [banner], [log])`},
+		{"empty", "\n\"\" = 1", `f.toml:2: "": unknown key (known here: listen, [server], [exec], [jobs], [classic], [metrics], [banner], [log])`},
 		{"other case", "Listen = ':1'", `f.toml:1: Listen: unknown key (did you mean listen?)`},
 		{"wrong section", "[exec]\ngrace = '1s'", `f.toml:2: exec.grace: unknown key (grace belongs under [server])`},
 		{"section forgotten", "umask = '022'", `f.toml:1: umask: unknown key (umask belongs under [exec])`},
@@ -28,12 +28,17 @@ func TestErrors(t *testing.T) {
 		{"section", "\n[sever]\ngrace = 1\ndrain = 1", `f.toml:2: sever: unknown section (did you mean server?)`},
 		{"dotted section", "\n\nsever.grace = '1s'", `f.toml:3: sever: unknown section (did you mean server?)`},
 		{"deep section", "\n[server.tls]\ncert = 'x'", `f.toml:2: server.tls: unknown key (known here: udp, handshake_timeout, max_unauthenticated, max_connections, grace, drain)`},
-		{"deep dotted", "\n[x]\n[server]\na.b.c = 1", "f.toml:2: x: unknown section (known here: server, exec, jobs, classic, metrics, log)\n" +
+		{"deep dotted", "\n[x]\n[server]\na.b.c = 1", "f.toml:2: x: unknown section (known here: server, exec, jobs, classic, metrics, banner, log)\n" +
 			`f.toml:4: server.a: unknown key (known here: udp, handshake_timeout, max_unauthenticated, max_connections, grace, drain)`},
 		{"key in a comment and in text", "# grce = 1\n[exec]\nlang = 'C'\n[exec.env]\nA = '''\ngrce = 1\n'''\n[server]\ngrce = 1",
 			`f.toml:9: server.grce: unknown key (did you mean server.grace?)`},
 		{"same name elsewhere", "[server]\n[jobs]\ngrace = '1s'", `f.toml:3: jobs.grace: unknown key (grace belongs under [server])`},
 		{"empty in a table", "\n[exec.env]\n'' = 'x'", `f.toml:3: exec.env."": is not the name of a variable (letters, digits and _)`},
+
+		{"banner too long", "[banner]\ntext = '" + strings.Repeat("x", 4097) + "'", `f.toml:2: banner.text: must have at most 4096 bytes, not 4097`},
+		{"banner with NUL", "[banner]\ntext = \"a\\u0000\"", `f.toml:2: banner.text: must not contain NUL`},
+		{"banner from nowhere", "[banner]\nfile = 'motd'", `f.toml:2: banner.file: must be an absolute path, not "motd"`},
+		{"two banners", "[banner]\ntext = 'a'\nfile = '/etc/motd'", `f.toml:3: banner.file: there is banner.text already (remove one of the two)`},
 
 		// A value of several lines has the line of its key.
 		{"long list", "[exec]\naccept_env = [\n'A',\n'1A',\n]", `f.toml:2: exec.accept_env: "1A" is not the name of a variable (letters, digits and _, at the end perhaps *)`},

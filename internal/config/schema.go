@@ -66,6 +66,9 @@ func schema(c *Config) []key {
 
 		{"metrics.listen", &text{&c.Metrics.Listen, orEmpty(checkMetrics)}},
 
+		{"banner.text", &text{&c.Banner.Text, checkBanner}},
+		{"banner.file", &text{&c.Banner.File, orEmpty(checkFile)}},
+
 		{"log.level", &text{&c.Log.Level, oneOf("debug", "info", "warn", "error")}},
 		{"log.format", &text{&c.Log.Format, oneOf("auto", "console", "json")}},
 	}

@@ -80,7 +80,7 @@ func (l *Launcher) Close() {
 // runs. The error is a [*StartError] when the command or the account is at
 // fault.
 //
-// The command gets a new session, descriptors 0 to 2 and no others, default
+// The command gets a new session, descriptors 0 to 2, the one of [Spec].Report and no others, default
 // signal actions and an empty signal mask, and exactly the rights of its account.
 // A daemon that is not root can start set-user-ID programs, but refuses those
 // for which it must also set limits.
@@ -101,10 +101,16 @@ func (l *Launcher) Start(spec *Spec) (*Process, error) {
 		return nil, err
 	}
 	defer io.closeChild()
+	if spec.Report {
+		if err := io.openReport(cred); err != nil {
+			io.closeParent()
+			return nil, fmt.Errorf("opening pipes: %w", err)
+		}
+	}
 	if io.terminal != nil {
 		spec = spec.onTerminal(io.terminal.name)
 	}
-	r := &request{spec: spec, cred: cred, files: io.child, cgroupFD: -1, done: make(chan struct{})}
+	r := &request{spec: spec, cred: cred, files: io.descriptors(), cgroupFD: -1, done: make(chan struct{})}
 	if err := l.serve(r); err != nil {
 		io.closeParent()
 		return nil, err

@@ -29,6 +29,10 @@ type Process struct {
 	// reading fails with EIO. When both are closed the terminal hangs up.
 	Stdin, Stdout, Stderr *os.File
 
+	// Report is our end of the pipe of [Spec].Report, non-blocking, with deadlines; nil without. It is the
+	// caller's, too. Whatever inherited the command's end can hold it open and write to it.
+	Report *os.File
+
 	tree     *tree
 	cgroup   *cgroup       // nil: none
 	terminal *terminal     // nil: pipes
@@ -76,6 +80,7 @@ func newProcess(r *request, io *stdio) *Process {
 		Stdin:   io.parent[0],
 		Stdout:  io.parent[1],
 		Stderr:  io.parent[2],
+		Report:  io.reportReader,
 		tree:    newTree(r.pid, r.ticks, r.spec.Marker),
 		cgroup:  r.cgroup,
 		done:    make(chan struct{}),

@@ -24,8 +24,11 @@ type Spec struct {
 	// Terminal is the terminal to run on: all three streams, and the controlling one; nil: pipes. Without
 	// Stdin its input has ended from the start.
 	Terminal *Terminal
-	Umask    int     // file mode creation mask, 0 to 0777
-	Limits   []Limit // resource limits to set; those that are not named are inherited
+	// Report asks for a pipe from the command's descriptor [ReportFD], by which it can tell something that is not
+	// output; see [Process].Report.
+	Report bool
+	Umask  int     // file mode creation mask, 0 to 0777
+	Limits []Limit // resource limits to set; those that are not named are inherited
 
 	// OOMScoreAdj is the out-of-memory score adjustment, -1000 to 1000; nil
 	// leaves what the daemon has (proc_pid_oom_score_adj(5)). So does one that
@@ -44,6 +47,9 @@ type Spec struct {
 	Marker string
 }
 
+// ReportFD is the command's descriptor of [Spec].Report: the last one that every shell can name in a redirection.
+const ReportFD = 9
+
 // StartError says that a command was not started, and that the reason lies in
 // the request or the account and not in this program. [Launcher.Start]
 // returns it.
@@ -51,6 +57,8 @@ type StartError struct {
 	Code   int    // what a shell would exit with: 127 not found, 126 found but not executable, 255 anything else
 	Reason string // one line for the user; never holds arguments or environment values
 	Err    error  // the cause, may be nil
+
+	Directory bool // it is the working directory that cannot be entered
 }
 
 func (e *StartError) Error() string { return e.Reason }
@@ -67,6 +75,12 @@ const (
 
 func refuse(err error, format string, args ...any) *StartError {
 	return &StartError{Code: codeRefused, Reason: fmt.Sprintf(format, args...), Err: err}
+}
+
+func refuseDir(err error, format string, args ...any) *StartError {
+	e := refuse(err, format, args...)
+	e.Directory = true
+	return e
 }
 
 // check refuses what execve(2) would misread or silently cut.
@@ -129,14 +143,14 @@ func (s *Spec) checkDir() error {
 		return nil
 	}
 	if !filepath.IsAbs(s.Dir) {
-		return refuse(nil, "invalid request: working directory %s is not an absolute path", printable(s.Dir))
+		return refuseDir(nil, "invalid request: working directory %s is not an absolute path", printable(s.Dir))
 	}
 	tooLong := len(s.Dir) >= unix.PathMax
 	for name := range strings.SplitSeq(s.Dir, "/") {
 		tooLong = tooLong || len(name) > nameMax
 	}
 	if tooLong {
-		return refuse(unix.ENAMETOOLONG, "cannot enter the working directory: %v", unix.ENAMETOOLONG)
+		return refuseDir(unix.ENAMETOOLONG, "cannot enter the working directory: %v", unix.ENAMETOOLONG)
 	}
 	return nil
 }

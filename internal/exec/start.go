@@ -18,7 +18,7 @@ import (
 type request struct {
 	spec     *Spec
 	cred     *syscall.Credential // nil: keep the daemon's own account
-	files    [3]int
+	files    []uintptr
 	cgroup   *cgroup       // nil: none
 	cgroupFD int           // it, open; valid if there is one
 	done     chan struct{} // closed by the launcher's thread when the fields below are set
@@ -153,7 +153,7 @@ func (r *request) attr(dir string) *syscall.ProcAttr {
 	return &syscall.ProcAttr{
 		Dir:   dir,
 		Env:   r.spec.Env,
-		Files: []uintptr{uintptr(r.files[0]), uintptr(r.files[1]), uintptr(r.files[2])},
+		Files: r.files,
 		Sys:   sys,
 	}
 }
@@ -219,7 +219,7 @@ func (r *request) stages() error {
 		return refuse(err, "cannot start a process as %s: %v", r.spec.Account.Name, err)
 	}
 	if err := r.probe(r.spec.dir()); err != nil {
-		return refuse(err, "cannot enter %s: %v", printable(r.spec.dir()), err)
+		return refuseDir(err, "cannot enter %s: %v", printable(r.spec.dir()), err)
 	}
 	r.staged = true
 	return nil

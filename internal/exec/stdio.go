@@ -14,6 +14,9 @@ type stdio struct {
 	child    [3]int      // blocking, for descriptors 0 to 2; -1 when not open
 	parent   [3]*os.File // non-blocking and known to the runtime's poller; parent[0] may be nil
 	terminal *terminal   // all of child is its; parent[2] is nil then
+
+	report       int // the command's end of the pipe for its report, blocking; valid if reportReader is not nil
+	reportReader *os.File
 }
 
 // openStdio opens the streams. The pipes are given to the command's account,
@@ -37,31 +40,67 @@ func openStdio(stdin bool, cred *syscall.Credential) (*stdio, error) {
 }
 
 func (s *stdio) openPipe(i int, cred *syscall.Credential) error {
-	var ends [2]int // read, write
-	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
+	theirs, ours, err := newPipe(i == 0, cred)
+	if err != nil {
 		return err
 	}
-	ours, theirs := ends[0], ends[1]
-	if i == 0 {
+	s.child[i], s.parent[i] = theirs, os.NewFile(uintptr(ours), [...]string{"stdin", "stdout", "stderr"}[i])
+	return nil
+}
+
+func (s *stdio) openReport(cred *syscall.Credential) error {
+	theirs, ours, err := newPipe(false, cred)
+	if err != nil {
+		return err
+	}
+	s.report, s.reportReader = theirs, os.NewFile(uintptr(ours), "report")
+	return nil
+}
+
+// newPipe opens a pipe from the command, or to it.
+func newPipe(to bool, cred *syscall.Credential) (theirs, ours int, err error) {
+	var ends [2]int // read, write
+	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
+		return -1, -1, err
+	}
+	ours, theirs = ends[0], ends[1]
+	if to {
 		ours, theirs = theirs, ours
 	}
-	s.child[i] = theirs
 	// Each end has flags of its own, so the command's end stays blocking.
 	if err := unix.SetNonblock(ours, true); err != nil {
 		unix.Close(ours)
-		return err
+		unix.Close(theirs)
+		return -1, -1, err
 	}
-	s.parent[i] = os.NewFile(uintptr(ours), [...]string{"stdin", "stdout", "stderr"}[i])
 	if cred != nil && cred.Uid != 0 {
 		// An ID that this user namespace does not have is reported by the
 		// start itself, which then cannot assume it.
 		_ = unix.Fchown(theirs, int(cred.Uid), int(cred.Gid))
 	}
-	return nil
+	return theirs, ours, nil
+}
+
+// descriptors are those that the command begins with, by their numbers; one that it does not have is -1.
+func (s *stdio) descriptors() []uintptr {
+	var all []uintptr
+	for _, fd := range s.child {
+		all = append(all, uintptr(fd))
+	}
+	if s.reportReader == nil {
+		return all
+	}
+	for len(all) < ReportFD {
+		all = append(all, ^uintptr(0))
+	}
+	return append(all, uintptr(s.report))
 }
 
 // closeChild closes what only the command needs.
 func (s *stdio) closeChild() {
+	if s.reportReader != nil {
+		unix.Close(s.report)
+	}
 	if s.terminal != nil {
 		return
 	}
@@ -79,5 +118,8 @@ func (s *stdio) closeParent() {
 		if f != nil {
 			f.Close()
 		}
+	}
+	if s.reportReader != nil {
+		s.reportReader.Close()
 	}
 }

@@ -87,7 +87,7 @@ func (j *Job) Attach(from [2]uint64, kick func()) (*Attachment, *proto.Started, 
 }
 
 func (j *Job) startedMessage(from [2]uint64) *proto.Started {
-	m := &proto.Started{StdoutFrom: from[0], StderrFrom: from[1], Uptime: j.table.Uptime()}
+	m := &proto.Started{StdoutFrom: from[0], StderrFrom: from[1], Uptime: j.table.Uptime(), Banner: j.banner}
 	if j.exit == nil {
 		m.PID = uint64(j.proc.PID)
 	}
@@ -278,6 +278,7 @@ func (a *Attachment) Received() {
 	defer a.job.mu.Unlock()
 	if a.final {
 		a.job.received()
+		a.job.exit.ShellState = nil
 	}
 }
 

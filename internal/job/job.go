@@ -32,6 +32,9 @@ type Process struct {
 
 	Charset  charset.Mode // what its output is in, by the key or the configuration
 	GBLocale bool         // its locale prints GBK or GB 18030; a hint where Charset is Auto
+
+	Report *Report // of a shell on how it ended; nil: it gives none
+	Banner string  // the operator's words for the client's user; empty: none
 }
 
 // Handle reaches a process that another part, perhaps another program, started.
@@ -86,6 +89,8 @@ type Job struct {
 	started   time.Time
 	out       [2]output // stdout, stderr
 	in        input
+	report    *Report
+	banner    string
 	att       *Attachment
 	verdict   *verdict      // why the daemon is ending it
 	stopped   chan struct{} // closed once its tree was ended for the verdict; nil: it is not being ended
@@ -146,6 +151,7 @@ func (j *Job) begin(p *Process) {
 	j.mu.Lock()
 	j.proc, j.started, j.began = p, time.Now(), true
 	j.printed, j.gbLocale = p.Charset, p.GBLocale
+	j.report, j.banner = p.Report, p.Banner
 	j.out[0].file, j.out[1].file, j.in.file = p.Stdout, p.Stderr, p.Stdin
 	if p.Stdin == nil {
 		j.in.closed = true
@@ -168,6 +174,9 @@ func (j *Job) begin(p *Process) {
 	}
 	if p.Stdin != nil {
 		j.pumps.Go(j.feed)
+	}
+	if p.Report != nil {
+		j.pumps.Go(p.Report.collect)
 	}
 	j.table.serving.Go(j.wait)
 	close(j.ready)
@@ -205,6 +214,7 @@ func (j *Job) wait() {
 	}
 	j.changed.Broadcast()
 	j.mu.Unlock()
+	j.report.wake()
 	j.pumps.Wait()
 
 	j.mu.Lock()
@@ -212,6 +222,7 @@ func (j *Job) wait() {
 		j.timeout.Stop()
 	}
 	x := j.record(status)
+	x.ShellState, x.ShellStateTooLarge = j.report.state()
 	j.mu.Unlock()
 	j.table.finish(j, x)
 }

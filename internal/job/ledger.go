@@ -130,7 +130,9 @@ func (e *entry) answer(j *Job) *proto.Exit {
 // end stores the outcome. If that fails the entry keeps saying "unknown", which is true.
 func (l *Ledger) end(j *Job, x *proto.Exit) {
 	if e, err := l.read(j); err == nil {
-		e.Exit = x.Append(nil)
+		written := *x
+		written.ShellState = nil // it has the shell's environment, and with it whatever secrets are there
+		e.Exit = written.Append(nil)
 		_ = l.write(j, *e)
 	}
 }

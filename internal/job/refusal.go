@@ -32,7 +32,7 @@ func refusal(err error) *proto.Exit {
 	var refused *RefusedError
 	switch {
 	case errors.As(err, &refused):
-		x.Cause = refused.Cause
+		x.Cause, x.ShellState = refused.Cause, refused.State
 	case errors.As(err, &start):
 		x.Code = uint8(start.Code)
 		x.Cause = startCause(start)
@@ -56,6 +56,8 @@ type RefusedError struct {
 	Reason string
 	// Where is the place in the server's files that decided it, for the operator's log alone; may be empty.
 	Where string
+	// State is what a prompt can go on with; empty: what it has.
+	State []byte
 }
 
 // Where is where in the server's files a start was refused; empty if it is not known.

@@ -41,20 +41,30 @@ func (t *Table) evict() {
 	t.unread = keep
 }
 
-// holds is the number of output bytes in memory.
+// holds is the number of bytes in memory that a client may still want.
 func (j *Job) holds() int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.out[0].log.Len() + j.out[1].log.Len()
+	return j.held()
 }
 
-// evictBeyond forgets the output if it is more than room and nobody reads it, and returns what stays.
+// held is holds with the lock held.
+func (j *Job) held() int {
+	n := j.out[0].log.Len() + j.out[1].log.Len()
+	if j.exit != nil {
+		n += len(j.exit.ShellState)
+	}
+	return n
+}
+
+// evictBeyond forgets the output and the shell's state if it is more than room and nobody reads it, and returns what stays.
 func (j *Job) evictBeyond(room int) int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	n := j.out[0].log.Len() + j.out[1].log.Len()
+	n := j.held()
 	if n > room && j.att == nil {
 		j.forgetOutput()
+		j.exit.ShellState = nil
 		return 0
 	}
 	return n

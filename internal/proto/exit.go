@@ -87,6 +87,11 @@ type Exit struct {
 	Background           bool // a child in the background still held the output at the end
 	Replayed             bool // the record of an earlier request with the same ID; no output follows
 
+	// ShellState is what a Run with Lasting ended with, see ParseState; empty: it did not say. It is there with
+	// StateRefused, too, if the directory of Run.State is gone: what to go on with instead.
+	ShellState         []byte
+	ShellStateTooLarge bool // it has more than MaxState bytes or MaxEnv variables, and is not told
+
 	// Charset and ConvertedLines are about the conversation in which the record is sent, not about the
 	// execution.
 	Charset        string // what the output was taken for: "utf-8", "gbk", "gb18030", "raw"; empty: not converted
@@ -114,6 +119,8 @@ const (
 	exitReplayed   uint16 = 17
 	exitCharset    uint16 = 18
 	exitConverted  uint16 = 19
+	exitShellState uint16 = 20
+	exitTooLarge   uint16 = 21
 )
 
 // Append appends the message.
@@ -138,6 +145,8 @@ func (m *Exit) Append(b []byte) []byte {
 	w.flag(exitReplayed, m.Replayed)
 	w.text(exitCharset, m.Charset)
 	w.u64(exitConverted, m.ConvertedLines)
+	w.bytes(exitShellState, m.ShellState)
+	w.flag(exitTooLarge, m.ShellStateTooLarge)
 	return w.end()
 }
 
@@ -222,6 +231,10 @@ func (m *Exit) setOther(f Field) (known bool, err error) {
 		m.Background, err = f.flag()
 	case exitReplayed:
 		m.Replayed, err = f.flag()
+	case exitShellState:
+		m.ShellState, err = f.bytes(MaxState)
+	case exitTooLarge:
+		m.ShellStateTooLarge, err = f.flag()
 	case exitCharset:
 		m.Charset, err = f.text(maxCharset)
 	default:

@@ -119,6 +119,9 @@ const (
 	// MaxRun bounds a request. Linux gives all arguments and the environment a quarter of the stack
 	// limit, which is 2 MiB by default; half of it leaves the command room for its own.
 	MaxRun = 1 << 20
+	// MaxState bounds a shell's state, which is what fits in one argument of execve(2) for each of its variables, and
+	// leaves most of a request to the command.
+	MaxState = 128 << 10
 	// MaxSmall bounds every other message.
 	MaxSmall = 64 << 10
 	// MaxArgs and MaxEnv bound the counts inside a request, since a count of empty strings costs
@@ -141,6 +144,8 @@ func maxFrame(t Type) int {
 		return 1 + textHeader + MaxData
 	case TypeRun:
 		return 1 + MaxRun
+	case TypeExit:
+		return MaxSmall + MaxState
 	default:
 		return MaxSmall
 	}

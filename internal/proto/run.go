@@ -76,6 +76,13 @@ type Run struct {
 	// RawStdout and RawStderr keep a stream as the command wrote it, whatever Charset says.
 	RawStdout, RawStderr bool
 
+	// Lasting asks for the working directory and the exported variables that Shell ends with, for a prompt to
+	// begin its next line with them: Exit.ShellState.
+	Lasting bool
+	// State is such a state, see ParseState: the command, with Lasting or of a Subsystem, begins in this directory
+	// with exactly these variables; Env comes on top, Wishes are not looked at. Empty: as any other command.
+	State []byte
+
 	// Window is the size that the command's terminal has now; zero: not known. It needs Pty, as do Modes,
 	// which a new terminal has from the start; those that are not named are the server's choice.
 	Window Window
@@ -118,6 +125,9 @@ const (
 	runWishes    uint16 = 23
 	runWindow    uint16 = 24
 	runModes     uint16 = 25
+
+	runLasting uint16 = 26 | Critical
+	runState   uint16 = 27 | Critical
 )
 
 // Append appends the message. Optional fields have the smaller tags, so they stand first.
@@ -148,6 +158,8 @@ func (m *Run) Append(b []byte) []byte {
 	w.u64(runStdoutFrom, m.StdoutFrom)
 	w.u64(runStderrFrom, m.StderrFrom)
 	w.text(runSubsystem, m.Subsystem)
+	w.flag(runLasting, m.Lasting)
+	w.bytes(runState, m.State)
 	return w.end()
 }
 
@@ -194,6 +206,8 @@ func (m *Run) set(f Field) (known bool, err error) {
 		m.Name, err = f.text(MaxRun)
 	case runPty:
 		m.Pty, err = f.bytes(MaxRun)
+	case runState:
+		m.State, err = f.bytes(MaxState)
 	case runWindow:
 		m.Window, err = f.window()
 	case runModes:
@@ -220,6 +234,8 @@ func (m *Run) setNumber(f Field) (known bool, err error) {
 	switch f.Tag {
 	case runScript:
 		m.Script, err = f.flag()
+	case runLasting:
+		m.Lasting, err = f.flag()
 	case runNoStdin:
 		m.NoStdin, err = f.flag()
 	case runTimeout:
@@ -293,6 +309,9 @@ func (m *Run) Validate() error {
 	}
 	if !validTerminal(m.Pty) {
 		return fmt.Errorf("terminal type: want at most %d letters, digits and signs, and no slash", maxTerminal)
+	}
+	if err := m.validateState(); err != nil {
+		return err
 	}
 	if len(m.Pty) == 0 && (m.Window != Window{} || len(m.Modes) > 0) {
 		return errors.New("size or modes of a terminal, but no terminal")

@@ -11,7 +11,9 @@ type Started struct {
 	// are not held any more.
 	StdoutFrom, StderrFrom uint64
 	Uptime                 uint64 // of the daemon in milliseconds, as in Choice
-	Extra                  []Field
+	// Banner is a text of the operator's for people, in UTF-8, with the first line of a prompt; shown escaped.
+	Banner string
+	Extra  []Field
 }
 
 const (
@@ -22,6 +24,7 @@ const (
 	startedStdoutFrom  uint16 = 5
 	startedStderrFrom  uint16 = 6
 	startedUptime      uint16 = 7
+	startedBanner      uint16 = 8
 )
 
 // Append appends the message.
@@ -34,6 +37,7 @@ func (m *Started) Append(b []byte) []byte {
 	w.u64(startedStdoutFrom, m.StdoutFrom)
 	w.u64(startedStderrFrom, m.StderrFrom)
 	w.u64(startedUptime, m.Uptime)
+	w.text(startedBanner, m.Banner)
 	return w.end()
 }
 
@@ -51,11 +55,15 @@ func ParseStarted(b []byte) (*Started, error) {
 			*p, err = f.u64()
 			return true, err
 		}
-		if f.Tag == startedAttached {
+		switch f.Tag {
+		case startedAttached:
 			m.Attached, err = f.flag()
-			return true, err
+		case startedBanner:
+			m.Banner, err = f.text(MaxText)
+		default:
+			return false, nil
 		}
-		return false, nil
+		return true, err
 	})
 	return m, err
 }

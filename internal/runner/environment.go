@@ -43,12 +43,9 @@ func marker() string {
 
 // environment is built from nothing: the daemon's own variables never reach a command.
 func environment(o *Options, a exec.Account, c command, peer job.Peer, m *proto.Run) ([]string, error) {
-	vars := map[string]string{"LANG": o.Lang}
-	maps.Copy(vars, o.Env)
-	for _, v := range m.Wishes {
-		if name := string(v.Name); refuseEnv(o, name) == "" {
-			vars[name] = string(v.Value)
-		}
+	vars, err := beginning(o, a, m)
+	if err != nil {
+		return nil, &job.RefusedError{Cause: proto.CauseInvalid, Reason: "invalid request: " + err.Error()}
 	}
 	for _, v := range m.Env {
 		name := string(v.Name)
@@ -59,11 +56,7 @@ func environment(o *Options, a exec.Account, c command, peer job.Peer, m *proto.
 		}
 		vars[name] = string(v.Value)
 	}
-	for name, value := range map[string]string{
-		"HOME": a.Home, "USER": a.Name, "LOGNAME": a.Name, "SHELL": a.Shell, "PATH": o.Path, envID: m.ID.String(),
-	} {
-		vars[name] = value
-	}
+	vars[envID] = m.ID.String()
 	if len(m.Pty) > 0 {
 		vars["TERM"] = string(m.Pty)
 	}
@@ -79,6 +72,24 @@ func environment(o *Options, a exec.Account, c command, peer job.Peer, m *proto.
 	}
 	slices.Sort(env)
 	return env, nil
+}
+
+// beginning is the environment before the request's own variables: the one of a state, or else a fresh one.
+func beginning(o *Options, a exec.Account, m *proto.Run) (map[string]string, error) {
+	if len(m.State) > 0 {
+		return stateVars(m.State)
+	}
+	vars := map[string]string{"LANG": o.Lang}
+	maps.Copy(vars, o.Env)
+	for _, v := range m.Wishes {
+		if name := string(v.Name); refuseEnv(o, name) == "" {
+			vars[name] = string(v.Value)
+		}
+	}
+	maps.Copy(vars, map[string]string{
+		"HOME": a.Home, "USER": a.Name, "LOGNAME": a.Name, "SHELL": a.Shell, "PATH": o.Path,
+	})
+	return vars, nil
 }
 
 // gbLocale reports whether the locale in a command's environment prints GBK or GB 18030.

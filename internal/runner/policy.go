@@ -16,13 +16,14 @@ import (
 	"rexec/internal/proto"
 )
 
-// command is what will run once policy has been applied: exactly one of its first four is set.
+// command is what will run once policy has been applied: exactly one of shell, argv, script, sftp and tab is set.
 type command struct {
 	shell  string   // text for the account's shell
 	argv   []string // vector without a shell
 	script bool     // the account's shell reads stdin
 	login  bool     // it does so on a terminal, as a login shell
 	sftp   []string // the subsystem of this name, with these arguments after its own
+	tab    bool     // the subsystem "complete"
 	asked  string   // what the client asked for, where the key forces another command
 }
 
@@ -33,7 +34,7 @@ func decide(key auth.Key, o *Options, m *proto.Run) (command, error) {
 			Cause: proto.CausePolicy, Reason: "key " + key.ID + " may not have a terminal; ask for none, with rexec -T",
 		}
 	}
-	if m.Subsystem != "" && (m.Subsystem != "sftp" || len(o.SFTP) == 0) {
+	if m.Subsystem != "" && len(o.subsystem(m.Subsystem)) == 0 {
 		return command{}, &job.RefusedError{
 			Cause: proto.CauseUnsupported, Reason: fmt.Sprintf("this server has no subsystem %q", m.Subsystem),
 		}
@@ -44,11 +45,20 @@ func decide(key auth.Key, o *Options, m *proto.Run) (command, error) {
 			Cause: proto.CausePolicy, Reason: "key " + key.ID + " may not choose the working directory",
 		}
 	}
+	if (m.Lasting || len(m.State) > 0 || m.Subsystem == subsystemComplete) && (key.Command != "" || len(key.Argv) > 0) {
+		// The variables of a state would reach the one command that the key allows, and completion reads directories.
+		return command{}, &job.RefusedError{
+			Cause: proto.CausePolicy, Reason: "key " + key.ID + " may not choose its command lines, so nothing lasts from one to the next",
+		}
+	}
 	if key.Command != "" {
 		return command{shell: key.Command, asked: asked(m)}, nil
 	}
-	if m.Subsystem != "" {
+	switch m.Subsystem {
+	case subsystemSFTP:
 		return decideSFTP(key)
+	case subsystemComplete:
+		return command{tab: true}, nil
 	}
 	if len(key.Argv) == 0 {
 		return command{shell: string(m.Shell), argv: texts(m.Argv), script: m.Script, login: m.Script && len(m.Pty) > 0}, nil
@@ -63,6 +73,23 @@ func decide(key auth.Key, o *Options, m *proto.Run) (command, error) {
 		Cause:  proto.CausePolicy,
 		Reason: "key " + key.ID + " may run only the commands in its list",
 	}
+}
+
+// The subsystems, which are this program once more.
+const (
+	subsystemSFTP     = "sftp"
+	subsystemComplete = "complete"
+)
+
+// subsystem is the program of a subsystem; empty: there is none.
+func (o *Options) subsystem(name string) []string {
+	switch name {
+	case subsystemSFTP:
+		return o.SFTP
+	case subsystemComplete:
+		return o.Complete
+	}
+	return nil
 }
 
 // sftpWords are the words by which a key's list of commands allows the subsystem sftp, and by which a forced
@@ -144,11 +171,13 @@ func texts(items [][]byte) []string {
 }
 
 // spec is the command for an account: a shell where one was asked for, and always the account's own.
-func (c command) spec(a exec.Account, sftp []string) *exec.Spec {
+func (c command) spec(a exec.Account, o *Options) *exec.Spec {
 	spec := &exec.Spec{Account: a}
 	switch {
 	case c.sftp != nil:
-		spec.Argv, spec.Arg0 = slices.Concat(sftp, c.sftp), "rexecd"
+		spec.Argv, spec.Arg0 = slices.Concat(o.SFTP, c.sftp), "rexecd"
+	case c.tab:
+		spec.Argv, spec.Arg0 = slices.Concat(o.Complete, []string{a.Shell}), "rexecd"
 	case len(c.argv) > 0:
 		spec.Argv = c.argv
 	case c.login:

@@ -37,8 +37,12 @@ type Options struct {
 	// MaxProcesses and MaxMemory, in bytes, are for one command; 0: no limit. They need cgroups.
 	MaxProcesses int
 	MaxMemory    uint64
+	// Banner is what the first line of a prompt brings for its user; empty: nothing.
+	Banner string
 	// SFTP is the program, with its arguments, that is the subsystem of this name; empty: there is none.
 	SFTP []string
+	// Complete is the same for the subsystem of this name; the account's shell follows as a last argument.
+	Complete []string
 	// VouchFor is the key that peers without a proof act as; empty: there are no such peers.
 	VouchFor string
 }
@@ -137,10 +141,13 @@ func (r *Runner) launch(account exec.Account, key auth.Key, c command, peer job.
 	if err != nil {
 		return nil, err
 	}
-	spec := c.spec(account, o.SFTP)
+	spec := c.spec(account, o)
 	spec.Marker = marker()
 	spec.Env = append(env, spec.Marker)
 	spec.Dir = workingDir(m, account)
+	if m.Lasting {
+		last(spec, m)
+	}
 	spec.Stdin = !m.NoStdin
 	if len(m.Pty) > 0 {
 		spec.Terminal = terminal(m, !gbLocale(env))
@@ -148,15 +155,18 @@ func (r *Runner) launch(account exec.Account, key auth.Key, c command, peer job.
 	spec.Umask, spec.OOMScoreAdj = o.Umask, &o.OOMScoreAdj
 	spec.MaxProcesses, spec.MaxMemory = o.MaxProcesses, o.MaxMemory
 	if spec.Limits, err = tightened(o.Limits, key.Limits); err != nil {
-		return nil, startError(m, err)
+		return nil, startError(m, account, err)
 	}
 	p, err := r.launcher.Start(spec)
 	if err != nil {
-		return nil, startError(m, err)
+		return nil, startError(m, account, err)
 	}
 	started := &job.Process{
 		PID: p.PID, Account: account.Name, Stdin: p.Stdin, Stdout: p.Stdout, Stderr: p.Stderr, Handle: handle{p},
-		Charset: printed(key, o), GBLocale: gbLocale(env),
+		Charset: printed(key, o), GBLocale: gbLocale(env), Report: reportOf(p, m),
+	}
+	if m.Lasting && len(m.State) == 0 { // the first line of a prompt
+		started.Banner = o.Banner
 	}
 	if spec.Terminal != nil {
 		started.Terminal = screen{p}
@@ -191,7 +201,7 @@ func (r *Runner) account(ctx context.Context, key auth.Key, wanted string) (exec
 }
 
 // startError keeps what the client may see: the reasons that package exec words for it.
-func startError(m *proto.Run, err error) error {
+func startError(m *proto.Run, a exec.Account, err error) error {
 	if noFiles(err) {
 		return errNoFiles()
 	}
@@ -202,7 +212,20 @@ func startError(m *proto.Run, err error) error {
 	}
 	var start *exec.StartError
 	if errors.As(err, &start) {
-		if start.Code == codeOurs && len(m.Dir) > 0 {
+		switch {
+		case !start.Directory:
+			return start
+		case len(m.State) > 0:
+			// Not run in another place: the line may be the removal of everything in the one that is gone.
+			home := homeOf(a)
+			if home == stateDir(m.State) {
+				home = "/"
+			}
+			return &job.RefusedError{
+				Cause: proto.CauseDirectory, State: elsewhere(m.State, home),
+				Reason: start.Reason + ", so this was not run; the next line will be in " + home,
+			}
+		case len(m.Dir) > 0:
 			return &job.RefusedError{Cause: proto.CauseDirectory, Reason: start.Reason}
 		}
 		return start
@@ -219,15 +242,19 @@ func errNoFiles() error {
 	}
 }
 
-// codeOurs is what exec gives to a failure that no shell has a code for.
-const codeOurs = 255
-
 // workingDir is where the command runs. An account without a home starts at the root, as with sshd;
 // a directory that was asked for is entered or the command does not run.
 func workingDir(m *proto.Run, a exec.Account) string {
-	if len(m.Dir) > 0 {
+	switch {
+	case len(m.Dir) > 0:
 		return string(m.Dir)
+	case len(m.State) > 0:
+		return stateDir(m.State)
 	}
+	return homeOf(a)
+}
+
+func homeOf(a exec.Account) string {
 	if _, err := os.Stat(a.Home); err != nil {
 		return "/"
 	}
