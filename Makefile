@@ -1,7 +1,7 @@
 # make build     both programs into bin/
 # make test      every test, with the race detector, in random order
 # make test-dropin  the programs that call ssh, with rexec in its place; each is skipped where it is not installed
-# make lint      formatting, vet for each platform, linter
+# make lint      formatting, vet for each platform, which compiles the tests as well, linter
 # make fuzz      every fuzz target for FUZZTIME each
 # make bench     the measurements beside OpenSSH
 # make bench-wan the same over a slow link between two network namespaces, which the program WANLINK makes; root
@@ -50,8 +50,11 @@ lint:
 	@unformatted=$$(gofmt -l $$(find . -name '*.go' -not -path './.git/*')) && \
 	if [ -n "$$unformatted" ]; then echo "not formatted (run gofmt -w):"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
-	GOOS=darwin $(GO) vet $(PORTABLE)
-	GOOS=windows $(GO) vet $(PORTABLE)
+	@for os in darwin windows; do for arch in amd64 arm64; do \
+		echo "build and vet the client for $$os/$$arch"; \
+		GOOS=$$os GOARCH=$$arch CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/rexec && \
+		GOOS=$$os GOARCH=$$arch CGO_ENABLED=0 $(GO) vet $(PORTABLE) || exit 1; \
+	done; done
 	$(TOOL) golangci-lint run ./...
 
 # go test fuzzes one target of one package at a time. Without the bound on

@@ -75,7 +75,6 @@ func TestCallers(t *testing.T) {
 		{[]string{"bob@h", "-l", "eve", "x"}, want{"h", "bob", "", "x", ""}},
 		{[]string{"-oPort=1", "-p", "2", "-o", "Port 3", "h", "x"}, want{"h", "", "1", "x", ""}},
 		{[]string{"-p2", "-oPort=1", "h", "x"}, want{"h", "", "2", "x", ""}},
-		{[]string{"-oRemoteCommand=uptime", "h"}, want{"h", "", "", "uptime", ""}},
 		{[]string{"-oSessionType=subsystem", "h", "sftp"}, want{"h", "", "", "", "sftp"}},
 	} {
 		o, r := parsed(t, tt.args, nil)
@@ -86,7 +85,7 @@ func TestCallers(t *testing.T) {
 		}
 	}
 	o, _ := parsed(t, ansible, nil)
-	if o.verbose != 3 || o.key.value != "k" || o.ssh.connectTimeout != 10*time.Second || !o.ssh.wantsTTY(false) {
+	if o.verbose != 3 || !slices.Equal(o.keys, many{"k"}) || o.ssh.connectTimeout != 10*time.Second || !o.ssh.wantsTTY(false) {
 		t.Errorf("ansible: %+v", o)
 	}
 }
@@ -171,6 +170,10 @@ func TestFindAddress(t *testing.T) {
 		{"eve@h:1", shop, "10.0.0.7:1", "eve", "10.0.0.7:1"},
 		{"-p 2 h", shop, "10.0.0.7:2", "bob", "10.0.0.7:2"},
 		{"-oHostName=fe80::1%eth0 h", shop, "[fe80::1%eth0]:8001", "bob", "[fe80::1%eth0]:8001"},
+		{"-oHostName=%h.example h:5", hosts.Settings{}, "h.example:5", "", "h.example:5"},
+		{"-oHostName=db%%h h", hosts.Settings{}, "", "", ""}, // no host has a percent sign
+		{"-oHostName=%n h", hosts.Settings{}, "", "", ""},
+		{"-oHostName=x% h", hosts.Settings{}, "", "", ""},
 		{"-oHostKeyAlias=db -l x h", shop, "10.0.0.7:8001", "x", "db:8001"},
 		{"h", hosts.Settings{Address: "[::1]:9"}, "[::1]:9", "", "[::1]:9"},
 		{"-p 2 h", hosts.Settings{Address: "[::1]:9"}, "[::1]:2", "", "[::1]:2"},
@@ -179,6 +182,12 @@ func TestFindAddress(t *testing.T) {
 	} {
 		o, _ := parsed(t, strings.Fields(tt.args), nil)
 		got, err := findAddress(o, tt.s)
+		if tt.address == "" {
+			if err == nil {
+				t.Errorf("%s: %+v, want an error", tt.args, got)
+			}
+			continue
+		}
 		if err != nil || got.address != tt.address || got.user != tt.user || got.names[0] != tt.firstNameForKey {
 			t.Errorf("%s, %+v: %+v, %v; want %s %s", tt.args, tt.s, got, err, tt.address, tt.user)
 		}
@@ -226,6 +235,13 @@ func TestKeyFile(t *testing.T) {
 		"-i " + moved + " h": "moved", "-oIdentityFile=" + foreign + " h": "plain", "-i /no/such h": "plain",
 		"-oIdentitiesOnly=yes -i " + moved + " h": "moved", "-oIdentitiesOnly=yes -i " + foreign + " h": "",
 		"-oIdentitiesOnly=yes -i /no/such h": "", "-i nobody h": "", "elsewhere": "",
+		// Of several the first that is for the host, or else the first that is there.
+		"-i nobody -i plain h": "plain", "-i far -i plain h": "plain", "-i far h -i alias": "far", "-i far -i " + moved + " h": "moved",
+		"-i " + foreign + " -oIdentityFile=" + moved + " h": "moved", "-oIdentitiesOnly=yes -i /no/such -i far h": "far",
+		"-i nobody -i /no/such h": "", "-i /no/such -i " + foreign + " h": "plain",
+		// Tokens, as ssh has them.
+		"-oIdentityFile=" + dir + "/%r -l moved h": "moved", "-i " + dir + "/%%h h": "plain", "-i " + dir + "/%h moved": "moved",
+		"-i " + dir + "/%Z h": "",
 	} {
 		o, _ := parsed(t, strings.Fields(args), nil)
 		got, err := resolve(o, hosts.Settings{}, store)
@@ -235,5 +251,53 @@ func TestKeyFile(t *testing.T) {
 		case want != "" && (err != nil || got.key.Token.Key.KeyID != want):
 			t.Errorf("%s: %+v, %v; want %s", args, got, err, want)
 		}
+	}
+}
+
+// TestRemoteCommand: it is the command if there is no other one, and has a terminal as ssh gives it one.
+func TestRemoteCommand(t *testing.T) {
+	t.Setenv("USER", "me")
+	for args, want := range map[string]struct {
+		command string
+		tty     bool
+	}{
+		"-oRemoteCommand=uptime h":                          {"uptime", true},
+		"-oRemoteCommand=uptime -T h":                       {"uptime", false},
+		"-oRemoteCommand=uptime -oRequestTTY=no h":          {"uptime", false},
+		"-oRemoteCommand=none -oRemoteCommand=x h":          {"", false},
+		"-oRemoteCommand=a -oRemoteCommand=b h":             {"a", true},
+		"-oRemoteCommand=%h,%n,%p,%r,%u,%%,%k,%j -p 22 x@h": {"10.0.0.7,h,22,x,me,%,h,", true},
+		"-oRemoteCommand=%r h":                              {"bob", true},
+		"-oRemoteCommand=x -N h":                            {"", false},
+		"-oRemoteCommand=none -c y h":                       {"y", false},
+	} {
+		o, err := parseOptions(strings.Fields(args))
+		if err != nil {
+			t.Fatalf("%s: %v", args, err)
+		}
+		target, err := findAddress(o, hosts.Settings{Address: "10.0.0.7", User: "bob"})
+		if err != nil {
+			t.Fatalf("%s: %v", args, err)
+		}
+		if err := o.addRemoteCommand(target); err != nil || o.command.value != want.command || o.ssh.wantsTTY(true) != want.tty {
+			t.Errorf("%s: %q, %v, terminal %v; want %+v", args, o.command.value, err, o.ssh.wantsTTY(true), want)
+		}
+	}
+	for _, args := range []string{"-oRemoteCommand=x h y", "-oRemoteCommand=x -c y h", "-oRemoteCommand=x -s h sftp"} {
+		if _, err := parseOptions(strings.Fields(args)); err == nil || !strings.Contains(err.Error(), "both give a command") {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
+	o, _ := parseOptions([]string{"-oRemoteCommand=%Z", "h"})
+	if err := o.addRemoteCommand(&target{address: "h:1"}); err == nil {
+		t.Error("an unknown token is taken")
+	}
+}
+
+// TestSendEnvTakesBack: a pattern with a dash before it removes names that were given before.
+func TestSendEnvTakesBack(t *testing.T) {
+	o, _ := parsed(t, []string{"-oSendEnv=A LC_* B", "-oSendEnv=-LC_*", "-oSendEnv=C", "-o", "SendEnv -B", "h"}, nil)
+	if !slices.Equal(o.ssh.sendEnv, []string{"A", "C"}) {
+		t.Errorf("%q", o.ssh.sendEnv)
 	}
 }

@@ -150,9 +150,9 @@ func (p *program) typed() io.Reader {
 	c := &p.charsets
 	nothing := c.local == charset.Raw || c.local == charset.UTF8 && c.cmd == charset.UTF8
 	if nothing || !term.IsTerminal(int(p.in.Fd())) {
-		return p.in
+		return terminalInput(p.in, &p.raw)
 	}
-	return &typedReader{r: p.in, p: p}
+	return &typedReader{r: terminalInput(p.in, &p.raw), p: p}
 }
 
 // typedReader converts what is typed, a line at a time. A line that cannot be converted, or that a shell

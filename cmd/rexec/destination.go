@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"rexec/internal/auth"
@@ -40,30 +42,71 @@ func resolve(o *options, s hosts.Settings, store *auth.ClientStore) (*target, er
 	if err != nil {
 		return nil, err
 	}
-	for i, name := range []string{o.key.value, string(s.Key)} {
-		if name == "" {
-			continue
-		}
-		if !isFile(name) {
-			t.key, err = findKey(store, t.names, name)
-			return t, err
-		}
-		t.key, err = auth.ReadKey(expandHome(name))
-		inSettings := i == 1 // which are ours alone: no program writes a key of ssh's there
-		if err == nil || !ignorable(err) || inSettings || o.ssh.identitiesOnly.value == "yes" {
-			return t, keyFileError(name, err)
-		}
-		// As ssh does with a key that the server does not know: others are tried, and the server decides. One that
-		// is not there may be a slip of the pen, and another key another account.
-		note := "key file " + name + ": " + err.Error() + "; passed over"
-		if errors.Is(err, fs.ErrNotExist) {
-			o.ssh.warnings = append(o.ssh.warnings, note)
+	found, err := givenKey(o, t, store)
+	switch {
+	case err != nil:
+		return t, err
+	case found != nil:
+		t.key = *found
+	case isFile(string(s.Key)): // which are ours alone: no program writes a key of ssh's there
+		t.key, err = auth.ReadKey(expandHome(string(s.Key)))
+		err = keyFileError(string(s.Key), err)
+	default:
+		t.key, err = findKey(store, t.names, string(s.Key))
+	}
+	return t, err
+}
+
+// givenKey is the key that the command line names; nil if it names none, or only files that may be passed over. ssh
+// offers the server one key after the other. Here it is the first that is enrolled for the host, or else the first that
+// is there: a server is told of one key only.
+func givenKey(o *options, t *target, store *auth.ClientStore) (*auth.Enrolled, error) {
+	var chosen *auth.Enrolled
+	var problem error // with the last name that is no file, or where nothing else may be used
+	for _, name := range o.keys {
+		var key auth.Enrolled
+		var err error
+		if isFile(name) {
+			var path string
+			if path, err = o.expandKeyFile(name, t); err != nil {
+				return nil, err
+			}
+			if key, err = auth.ReadKey(path); err != nil && !ignorable(err) {
+				return nil, err
+			}
 		} else {
-			o.ssh.notes = append(o.ssh.notes, note)
+			key, err = findKey(store, t.names, name)
+		}
+		switch {
+		case err == nil && slices.Contains(t.names, key.Token.Address):
+			return &key, nil
+		case err == nil:
+			if chosen == nil {
+				chosen = &key
+			}
+		case isFile(name) && o.ssh.identitiesOnly.value != "yes":
+			o.passOver(name, err)
+		case isFile(name):
+			problem = keyFileError(name, err)
+		default:
+			problem = err
 		}
 	}
-	t.key, err = findKey(store, t.names, "")
-	return t, err
+	if chosen != nil {
+		return chosen, nil
+	}
+	return nil, problem
+}
+
+// passOver notes that a key file is not used. As with a key of ssh's that the server does not know, others are tried,
+// and the server decides. One that is not there may be a slip of the pen, and another key another account.
+func (o *options) passOver(name string, err error) {
+	note := "key file " + name + ": " + err.Error() + "; passed over"
+	if errors.Is(err, fs.ErrNotExist) {
+		o.ssh.warnings = append(o.ssh.warnings, note)
+	} else {
+		o.ssh.notes = append(o.ssh.notes, note)
+	}
 }
 
 // findAddress finds the address, without looking at any key.
@@ -88,10 +131,10 @@ func findAddress(o *options, s hosts.Settings) (*target, error) {
 	}
 	typed, err := auth.CanonicalAddress(host, port)
 	if err != nil {
-		return nil, misuse("host %q: %v", host, err)
+		return nil, misuse("%v", err)
 	}
 	t := &target{address: typed, host: host, user: user}
-	if t.address, err = instead(o, s, typed); err != nil {
+	if t.address, err = o.instead(s, typed); err != nil {
 		return nil, err
 	}
 	t.names = []string{t.address, typed}
@@ -99,7 +142,7 @@ func findAddress(o *options, s hosts.Settings) (*target, error) {
 		_, port, _ := net.SplitHostPort(t.address)
 		address, err := auth.CanonicalAddress(net.JoinHostPort(alias, port), 0)
 		if err != nil {
-			return nil, misuse("HostKeyAlias %q: %v", alias, err)
+			return nil, misuse("HostKeyAlias: %v", err)
 		}
 		t.names = append([]string{address}, t.names...)
 	}
@@ -108,17 +151,20 @@ func findAddress(o *options, s hosts.Settings) (*target, error) {
 
 // instead is where to connect if the settings say another place for the address that was typed. A port that
 // was typed stays.
-func instead(o *options, s hosts.Settings, typed string) (string, error) {
+func (o *options) instead(s hosts.Settings, typed string) (string, error) {
+	name, port, err := net.SplitHostPort(typed)
+	if err != nil {
+		return "", err
+	}
 	other := o.ssh.hostName.value
+	if _, notAddress := netip.ParseAddr(other); notAddress != nil { // which has a percent sign before its zone
+		other, err = expand("HostName", other, map[byte]string{'h': name})
+	}
 	if other == "" {
 		other = string(s.Address)
 	}
-	if other == "" {
-		return typed, nil
-	}
-	_, port, err := net.SplitHostPort(typed)
-	if err != nil {
-		return "", err
+	if other == "" || err != nil {
+		return typed, err
 	}
 	if _, ownPort, err := net.SplitHostPort(other); err == nil && !o.port.set && !hasPort(o.destination) {
 		port = ownPort
@@ -129,7 +175,7 @@ func instead(o *options, s hosts.Settings, typed string) (string, error) {
 	}
 	address, err := auth.CanonicalAddress(net.JoinHostPort(strings.Trim(host, "[]"), port), 0)
 	if err != nil {
-		return "", misuse("address %q for host %q: %v", other, o.destination, err)
+		return "", misuse("where to connect for host %q: %v", o.destination, err)
 	}
 	return address, nil
 }

@@ -2,9 +2,12 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
@@ -20,23 +23,23 @@ func (p *program) enroll(args []string) error {
 	replace := set.Bool("replace", false, "")
 	help := set.BoolP("help", "h", false, "")
 	if err := set.Parse(args); err != nil {
+		if slices.ContainsFunc(args, func(a string) bool { return strings.Contains(a, "rexec:") }) {
+			return misuse("%v; a token with spaces or line breaks needs quotes around it", err)
+		}
 		return misuse("%v", err)
 	}
 	if *help {
 		_, err := fmt.Fprint(p.out, usage)
 		return err
 	}
-	if set.NArg() > 1 {
-		return misuse("enroll takes one token; if it was pasted with spaces or line breaks, remove them")
-	}
-	text := set.Arg(0)
+	text := pasted(strings.Join(set.Args(), ""))
 	if text == "" || text == "-" {
 		var err error
 		if text, err = p.readToken(); err != nil {
 			return err
 		}
 	}
-	token, err := auth.ParseToken(pasted(text))
+	token, err := auth.ParseToken(text)
 	if err != nil {
 		return err
 	}
@@ -57,31 +60,53 @@ func (p *program) enroll(args []string) error {
 	return nil
 }
 
-// pasted takes the token out of the line that rexecd key add prints, and leaves any other text as it is.
+// pasted takes the token out of what was copied with it: the line that rexecd key add prints, and the spaces and line
+// breaks that a terminal or a mail has put in, which no token has.
 func pasted(text string) string {
-	text = strings.TrimSpace(text)
-	rest, ok := strings.CutPrefix(text, "rexec enroll ")
-	if !ok {
-		return text
-	}
-	rest = strings.TrimSpace(rest)
-	if n := len(rest); n >= 2 && rest[0] == '\'' && rest[n-1] == '\'' {
-		rest = rest[1 : n-1]
-	}
-	return rest
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) || r == '\u200b' || r == '\ufeff' { // and spaces without a width
+			return -1
+		}
+		return r
+	}, text)
+	return strings.Trim(strings.TrimPrefix(text, enrollWords), `'"`)
 }
 
-// readToken reads a token, or the line with it, from stdin, without an echo at a terminal.
+// enrollWords are what stands before the token in that line, without the spaces.
+const enrollWords = "rexecenroll"
+
+// readToken reads a token, or the line with it, from stdin, without an echo at a terminal. One that was broken into
+// lines is read to its end, so that no part of it is left for a shell.
 func (p *program) readToken() (string, error) {
+	next := p.tokenLines()
+	for text := ""; ; {
+		line, err := next(text == "")
+		text += line
+		token := pasted(text)
+		blank := strings.TrimSpace(line) == ""
+		switch {
+		case errors.Is(err, io.EOF):
+			return token, nil
+		case err != nil || blank || !auth.TokenCut(token) && !strings.HasPrefix(enrollWords, token):
+			return token, err
+		}
+	}
+}
+
+// tokenLines returns what reads stdin line by line.
+func (p *program) tokenLines() func(first bool) (string, error) {
 	if fd := int(p.in.Fd()); term.IsTerminal(fd) {
-		fmt.Fprint(p.err, "token: ")
-		b, err := term.ReadPassword(fd)
-		fmt.Fprintln(p.err)
-		return string(b), err
+		return func(first bool) (string, error) {
+			if first {
+				fmt.Fprint(p.err, "token: ")
+			} else {
+				fmt.Fprint(p.err, "the rest of it: ")
+			}
+			b, err := term.ReadPassword(fd)
+			fmt.Fprintln(p.err)
+			return string(b), err
+		}
 	}
-	line, err := bufio.NewReader(io.LimitReader(p.in, 4<<10)).ReadString('\n')
-	if err == io.EOF {
-		err = nil
-	}
-	return strings.TrimSpace(line), err
+	in := bufio.NewReader(io.LimitReader(p.in, 4<<10))
+	return func(bool) (string, error) { return in.ReadString('\n') }
 }

@@ -13,8 +13,10 @@ type escapeOption struct {
 	none bool
 }
 
-// usualEscape is the one of ssh.
-const usualEscape = '~'
+const (
+	usualEscape = '~' // that of ssh
+	ctrlZ       = 'Z' & 0x1f
+)
 
 func (e *escapeOption) String() string {
 	c := e.key()
@@ -60,11 +62,12 @@ func (e *escapeOption) key() byte {
 }
 
 // escapeReader finds what is typed for rexec itself: the escape character at the begin of a line and then a dot
-// ends the session, and a second escape character is one for the command. All else goes through.
+// ends the session, ^Z stops rexec, and a second escape character is one for the command. All else goes through.
 type escapeReader struct {
 	r       io.Reader
 	char    byte
 	hangUp  func()
+	suspend func()
 	help    func()
 	inside  bool // of a line
 	pending bool // the escape character was typed at the begin of a line
@@ -100,6 +103,9 @@ func (e *escapeReader) pass(typed []byte) []byte {
 			switch c {
 			case '.':
 				e.hangUp()
+				continue
+			case ctrlZ:
+				e.suspend()
 				continue
 			case '?':
 				e.help()

@@ -25,6 +25,12 @@ func wasClosed(f *os.File) bool {
 	return flags&unix.O_ACCMODE == unix.O_RDWR && file.Rdev == null.Rdev && file.Ino == null.Ino && file.Dev == null.Dev
 }
 
+// isWriteOnly reports whether nothing can be read from a file, whatever is in it.
+func isWriteOnly(f *os.File) bool {
+	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
+	return err == nil && flags&unix.O_ACCMODE == unix.O_WRONLY
+}
+
 // canWrite reports whether a descriptor number is the user's and open for writing; the Go runtime has
 // descriptors of its own among the low numbers.
 func canWrite(fd int) bool {

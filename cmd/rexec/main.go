@@ -14,6 +14,9 @@ import (
 var version = "devel" //nolint:gochecknoglobals // the linker can set nothing else
 
 func main() {
+	if keep(os.Args) {
+		return
+	}
 	p := &program{in: os.Stdin, out: os.Stdout, err: os.Stderr}
 	os.Exit(p.run(context.Background(), os.Args[1:]))
 }

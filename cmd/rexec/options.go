@@ -76,6 +76,7 @@ Options:
                     come back for a minute
       --json        write the outcome as one line of JSON to stderr
       --status-fd N write it to file descriptor N instead
+      --list-hosts  print the hosts that have a key or a name in config.toml
   -V, --version     print the version
   -h, --help        print this
 
@@ -101,7 +102,7 @@ type options struct {
 	command      first
 	port         first
 	user         first
-	key          first
+	keys         many // names and files, in this order
 	noStdin      bool
 	hold         bool
 	quiet        bool
@@ -115,6 +116,7 @@ type options struct {
 	onDisconnect proto.Disconnect
 	json         bool
 	statusFD     int
+	listHosts    bool
 	version      bool
 	help         bool
 
@@ -143,6 +145,13 @@ func (f *first) Set(s string) error {
 	}
 	return nil
 }
+
+// many is a string option that may be given again, also behind the host.
+type many []string
+
+func (m *many) String() string     { return strings.Join(*m, " ") }
+func (*many) Type() string         { return "string" }
+func (m *many) Set(s string) error { *m = append(*m, s); return nil }
 
 // span is a time limit: seconds, or a number with units.
 type span struct{ d *time.Duration }
@@ -191,7 +200,7 @@ func misuse(format string, args ...any) error { return &usageError{fmt.Sprintf(f
 func parseOptions(args []string) (*options, error) {
 	o := &options{statusFD: -1, localCharset: modeOption{text: true}, cmdCharset: modeOption{text: true}}
 	rest, dashed, err := o.scan(args)
-	if err != nil || o.help || o.version {
+	if err != nil || o.help || o.version || o.listHosts {
 		return o, err
 	}
 	if len(rest) == 0 {
@@ -202,7 +211,7 @@ func parseOptions(args []string) (*options, error) {
 		_ = o.user.Set(user) // the first one given counts, and this one comes before what follows the host
 	}
 	if !dashed {
-		if rest, _, err = o.scan(rest); err != nil || o.help || o.version {
+		if rest, _, err = o.scan(rest); err != nil || o.help || o.version || o.listHosts {
 			return o, err
 		}
 	}
@@ -219,7 +228,7 @@ func (o *options) scan(args []string) (rest []string, dashed bool, err error) {
 	set.VarP(&o.command, "command", "c", "")
 	set.VarP(&o.port, "port", "p", "")
 	set.VarP(&o.user, "login", "l", "")
-	set.VarP(&o.key, "identity", "i", "")
+	set.VarP(&o.keys, "identity", "i", "")
 	set.BoolVarP(&o.noStdin, "no-stdin", "n", o.noStdin, "")
 	set.BoolVarP(&o.hold, "hold", "N", o.hold, "")
 	set.BoolVarP(&o.quiet, "quiet", "q", o.quiet, "")
@@ -239,6 +248,7 @@ func (o *options) scan(args []string) (rest []string, dashed bool, err error) {
 	set.BoolVar(&o.json, "json", o.json, "")
 	set.IntVar(&o.statusFD, "status-fd", o.statusFD, "")
 	o.ssh.define(set, o)
+	set.BoolVar(&o.listHosts, "list-hosts", o.listHosts, "")
 	set.BoolVarP(&o.version, "version", "V", o.version, "")
 	set.BoolVarP(&o.help, "help", "h", o.help, "")
 	if err := set.Parse(args); err != nil {
@@ -266,6 +276,8 @@ func (o *options) check() error {
 		return &unsupportedError{o.ssh.refused[0]}
 	case o.ssh.subsystem && (o.argv || o.hold || len(o.words) == 0 || strings.Join(o.words, " ") == ""):
 		return misuse("-s needs the name of a subsystem after the host, and neither --argv nor -N")
+	case o.ssh.remoteCommand.set && o.ssh.remoteCommand.value != "none" && (o.command.set || len(o.words) > 0):
+		return misuse("-o RemoteCommand and the command line both give a command")
 	case o.command.set && len(o.words) > 0:
 		return misuse("-c and words after the host both give a command")
 	case o.command.set && o.command.value == "":

@@ -61,7 +61,7 @@ func (p *program) pingOptions(args []string) (count int, every time.Duration, er
 	set.IntVarP(&count, "count", "c", 0, "")
 	set.VarP(span{&every}, "interval", "i", "")
 	set.VarP(&o.port, "port", "p", "")
-	set.Var(&o.key, "identity", "")
+	set.Var(&o.keys, "identity", "")
 	set.BoolVar(&o.tcp, "tcp", false, "")
 	set.BoolVar(&o.udp, "udp", false, "")
 	set.BoolVarP(&o.quiet, "quiet", "q", false, "")

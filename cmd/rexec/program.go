@@ -65,6 +65,9 @@ func (p *program) run(ctx context.Context, args []string) int {
 		fmt.Fprintln(p.out, "rexec", version)
 		return 0
 	}
+	if p.options.listHosts {
+		return p.fail(p.listHosts())
+	}
 	if p.options.ssh.show {
 		return p.fail(p.showConfig())
 	}
@@ -110,6 +113,9 @@ func (p *program) prepare(ctx context.Context) (*proto.Run, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := p.options.addRemoteCommand(p.target); err != nil {
+		return nil, err
+	}
 	if err := p.chooseFamily(ctx); err != nil {
 		return nil, err
 	}
@@ -117,6 +123,9 @@ func (p *program) prepare(ctx context.Context) (*proto.Run, error) {
 		return nil, err
 	}
 	p.speak(p.charsets.local)
+	if err := p.checkStdin(); err != nil {
+		return nil, err
+	}
 	request, err := p.options.request(os.LookupEnv, &p.charsets)
 	if err != nil {
 		return nil, err
@@ -126,6 +135,22 @@ func (p *program) prepare(ctx context.Context) (*proto.Run, error) {
 		request.Timeout = uint64(time.Duration(p.settings.Timeout).Milliseconds())
 	}
 	return request, nil
+}
+
+// checkStdin finds out what would else be known only if the command lived long enough. Stdin that is open for
+// writing only, as nohup(1) makes it, is empty.
+func (p *program) checkStdin() error {
+	if p.options.noStdin || p.options.hold {
+		return nil
+	}
+	if info, err := p.in.Stat(); err == nil && info.IsDir() {
+		return misuse("stdin is a directory; </dev/null or -n make it empty")
+	}
+	if isWriteOnly(p.in) {
+		p.logf("stdin is not open for reading, so it is empty")
+		p.options.noStdin = true
+	}
+	return nil
 }
 
 func (p *program) connectAndRun(ctx context.Context, request *proto.Run) (int, error) {
@@ -165,16 +190,26 @@ func configDir() (string, error) {
 	return filepath.Join(dir, "rexec"), nil
 }
 
+// settingsFile is the file with settings for hosts; empty for none.
+func (o *options) settingsFile(dir string) (string, error) {
+	given := o.ssh.config
+	switch {
+	case given.value == "none":
+		return "", nil
+	case !given.set:
+		return filepath.Join(dir, "config.toml"), nil
+	}
+	if _, err := os.Stat(given.value); err != nil {
+		return "", fmt.Errorf("reading the settings of -F: %w", err)
+	}
+	return given.value, nil
+}
+
 // readSettings returns what config.toml says of the host on the command line.
 func (p *program) readSettings(dir string) (hosts.Settings, error) {
-	name := filepath.Join(dir, "config.toml")
-	if given := p.options.ssh.config; given.value == "none" {
-		return hosts.Settings{}, nil
-	} else if given.set {
-		name = given.value
-		if _, err := os.Stat(name); err != nil {
-			return hosts.Settings{}, fmt.Errorf("reading the settings of -F: %w", err)
-		}
+	name, err := p.options.settingsFile(dir)
+	if name == "" || err != nil {
+		return hosts.Settings{}, err
 	}
 	file, err := hosts.Load(name)
 	if err != nil {

@@ -50,6 +50,9 @@ func (p *program) showConfig() error {
 		line("identityfile", file)
 	}
 	line("escapechar", o.ssh.escape.String())
+	if command := o.ssh.remoteCommand.value; command != "none" {
+		line("remotecommand", command)
+	}
 	line("requesttty", cmp.Or(o.ssh.requestTTY.value, "auto"))
 	for _, name := range o.ssh.sendEnv {
 		line("sendenv", name)
@@ -65,21 +68,28 @@ func (p *program) showConfig() error {
 
 // keyFiles are the files of the keys that would do.
 func keyFiles(o *options, setting string, t *target, store *auth.ClientStore) []string {
-	name := cmp.Or(o.key.value, setting)
-	if isFile(name) {
-		return []string{expandHome(name)}
+	names := o.keys
+	if len(names) == 0 {
+		names = many{setting}
 	}
+	var files []string
 	var found []auth.Enrolled
-	if name != "" {
-		found, _ = store.ByName(name) // what cannot be read is told when it is needed
-		found = atAddress(found, t.address)
+	for _, name := range names {
+		switch {
+		case isFile(name):
+			if path, err := o.expandKeyFile(name, t); err == nil {
+				files = append(files, path)
+			}
+		case name != "":
+			some, _ := store.ByName(name) // what cannot be read is told when it is needed
+			found = append(found, atAddress(some, t.address)...)
+		}
 	}
 	for _, address := range t.names {
-		if name == "" && len(found) == 0 {
+		if len(files)+len(found) == 0 {
 			found, _ = store.ByAddress(address)
 		}
 	}
-	var files []string
 	for _, k := range found {
 		files = append(files, k.Path)
 	}

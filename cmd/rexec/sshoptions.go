@@ -24,6 +24,7 @@ type sshOptions struct {
 	hostKeyAlias   first
 	identitiesOnly first
 	requestTTY     first
+	remoteCommand  first
 	connectTimeout time.Duration
 	attempts       first
 	sendEnv        []string // patterns

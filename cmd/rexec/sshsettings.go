@@ -73,7 +73,7 @@ func (o *options) connectionSetting(name, value string) (known bool, err error) 
 		err = s.hostKeyAlias.Set(value)
 	case "identityfile":
 		if value != "none" {
-			err = o.key.Set(value)
+			err = o.keys.Set(value)
 		}
 	case "identitiesonly":
 		err = s.identitiesOnly.choose(value, "yes", "no")
@@ -103,7 +103,11 @@ func (o *options) commandSetting(name, value string) (known bool, err error) {
 	switch name {
 	case "sendenv":
 		for word := range strings.FieldsSeq(value) {
-			s.sendEnv = append(s.sendEnv, word)
+			if pattern, ok := strings.CutPrefix(word, "-"); ok { // takes names back
+				s.sendEnv = slices.DeleteFunc(s.sendEnv, func(name string) bool { ok, _ := path.Match(pattern, name); return ok })
+			} else {
+				s.sendEnv = append(s.sendEnv, word)
+			}
 		}
 	case "setenv":
 		for _, word := range quotedWords(value) {
@@ -117,9 +121,7 @@ func (o *options) commandSetting(name, value string) (known bool, err error) {
 	case "requesttty":
 		err = s.requestTTY.choose(value, "no", "yes", "force", "auto")
 	case "remotecommand":
-		if value != "none" {
-			err = o.command.Set(value)
-		}
+		err = s.remoteCommand.Set(value)
 	case "sessiontype":
 		err = answer.choose(value, "default", "none", "subsystem")
 		o.hold = o.hold || answer.value == "none"

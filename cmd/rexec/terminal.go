@@ -25,6 +25,7 @@ func (p *program) askTerminal(r *proto.Run) {
 		r.Window = windowOf(f)
 	}
 	if term.IsTerminal(int(p.in.Fd())) {
+		awaitForeground(p.in) // what runs in the background must not draw over who has the terminal
 		r.Modes = ttymode.Read(int(p.in.Fd()))
 	}
 	if len(r.Shell) == 0 && len(r.Argv) == 0 {
@@ -62,6 +63,7 @@ func (p *program) runOnTerminal(ctx context.Context, cmd *client.Command) (*clie
 	caught := cmd.Signals
 	wg.Go(func() { s.forward(ctx, caught) })
 	cmd.Signals = s.signals
+	wg.Go(func() { p.raw.watchStops(ctx, p.in) })
 	if f := p.screen(); f != nil {
 		windows := make(chan proto.Window)
 		wg.Go(func() { watchWindow(ctx, f, cmd.Run.Window, windows) })
@@ -80,16 +82,16 @@ func (p *program) runOnTerminal(ctx context.Context, cmd *client.Command) (*clie
 
 // keys is what is typed, for the command.
 func (p *program) keys(s *session) io.Reader {
-	var typed io.Reader = p.in
+	typed := terminalInput(p.in, &p.raw)
 	if c := p.charsets; c.local != c.cmd && charset.Converts(c.local, c.cmd) {
-		typed = &keyReader{r: p.in, c: charset.NewConverter(c.local, c.cmd)}
+		typed = &keyReader{r: typed, c: charset.NewConverter(c.local, c.cmd)}
 	}
 	if char := p.options.ssh.escape.key(); char != 0 {
 		typed = &escapeReader{
-			r: typed, char: char, hangUp: func() { s.hangUp(errEscaped) },
+			r: typed, char: char, hangUp: func() { s.hangUp(errEscaped) }, suspend: suspend,
 			help: func() {
-				notef(p.words, "%s. ends the session, %s%s types the character; only behind Enter", &p.options.ssh.escape,
-					&p.options.ssh.escape, &p.options.ssh.escape)
+				e := &p.options.ssh.escape
+				notef(p.words, "%s. ends the session, %s^Z stops rexec, %s%s types the character; only behind Enter", e, e, e, e)
 			},
 		}
 	}
@@ -172,46 +174,6 @@ func (s *session) forward(ctx context.Context, caught <-chan string) {
 			out = nil
 		}
 	}
-}
-
-// rawTerminal is this side's terminal, which is put back as it was whatever happens.
-type rawTerminal struct {
-	mu    sync.Mutex
-	undo  []func()
-	on    bool
-	ended bool
-}
-
-// begin makes the terminal pass everything on. After the end it does nothing.
-func (r *rawTerminal) begin(in, out *os.File) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.ended || r.on {
-		return nil
-	}
-	state, err := term.MakeRaw(int(in.Fd()))
-	if err != nil {
-		return err
-	}
-	r.on = true
-	r.undo = append(r.undo, func() { _ = term.Restore(int(in.Fd()), state) }, showRaw(out))
-	return nil
-}
-
-// restore puts it back, once and for all.
-func (r *rawTerminal) restore() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, undo := range r.undo {
-		undo()
-	}
-	r.undo, r.on, r.ended = nil, false, true
-}
-
-func (r *rawTerminal) isOn() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.on
 }
 
 // rawWriter writes words of ours to a terminal that does not go back to the begin of a line by itself.

@@ -98,3 +98,34 @@ func TestRawWriter(t *testing.T) {
 		t.Error("a pipe was switched")
 	}
 }
+
+// TestConsoleReader: ^Z is the end of input at a console of Windows, but a key in raw mode.
+func TestConsoleReader(t *testing.T) {
+	for _, raw := range []bool{false, true} {
+		ends := 0
+		console := readerFunc(func(b []byte) (int, error) { // as package os reads "a^Zb"
+			ends++
+			switch ends {
+			case 1:
+				return copy(b, "a"), nil
+			case 2:
+				return 0, io.EOF
+			case 3:
+				return copy(b, "b"), nil
+			}
+			return 0, iotest.ErrTimeout
+		})
+		got, err := io.ReadAll(&consoleReader{console, func() bool { return raw }})
+		want, wantErr := "a", error(nil)
+		if raw {
+			want, wantErr = "a\x1ab", iotest.ErrTimeout
+		}
+		if string(got) != want || !errors.Is(err, wantErr) {
+			t.Errorf("raw %v: %q, %v", raw, got, err)
+		}
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }

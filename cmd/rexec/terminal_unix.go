@@ -27,7 +27,8 @@ func windowOf(f *os.File) proto.Window {
 // watchWindow tells of other sizes than the last one, until ctx ends.
 func watchWindow(ctx context.Context, f *os.File, last proto.Window, changes chan<- proto.Window) {
 	changed := make(chan os.Signal, 1)
-	signal.Notify(changed, unix.SIGWINCH)
+	// Only the foreground is told of changes, so that one that was missed is found when this program goes on.
+	signal.Notify(changed, unix.SIGWINCH, unix.SIGCONT)
 	defer signal.Stop(changed)
 	for { // a change before the first signal would be missed without looking once
 		if now := windowOf(f); now != last && now != (proto.Window{}) {
@@ -45,6 +46,3 @@ func watchWindow(ctx context.Context, f *os.File, last proto.Window, changes cha
 		}
 	}
 }
-
-// showRaw has nothing to do: what a terminal shows it shows by itself.
-func showRaw(*os.File) (undo func()) { return func() {} }

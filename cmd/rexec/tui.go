@@ -85,6 +85,8 @@ func (p *program) hint(err error) string {
 		return "the server needs TLS 1.3 and must be rexecd: another program may listen on that port"
 	case errors.As(err, &dns):
 		return "check the host's name"
+	case errors.Is(err, syscall.ENOTDIR):
+		return "keys and settings are in a directory below HOME or XDG_CONFIG_HOME"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "nothing listens there: check the port (-p), and that rexecd runs on the host"
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.ErrUnexpectedEOF):

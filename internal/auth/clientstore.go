@@ -120,6 +120,26 @@ func (c *ClientStore) ByName(name string) ([]Enrolled, error) {
 // All returns every key, sorted by address and name, with errors as ByAddress.
 func (c *ClientStore) All() ([]Enrolled, error) { return c.all("") }
 
+// Addresses returns the addresses that have keys, as host:port. No key is read for that.
+func (c *ClientStore) Addresses() ([]string, error) {
+	dirs, err := list(c.keysDir())
+	var found []string
+	for _, dir := range dirs {
+		i := strings.LastIndexByte(dir, '_')
+		if i < 0 {
+			continue
+		}
+		host := dir[:i]
+		if strings.HasPrefix(host, "[") {
+			host = strings.ReplaceAll(host, "_", ":")
+		}
+		if address, err := CanonicalAddress(host+":"+dir[i+1:], 0); err == nil {
+			found = append(found, address)
+		}
+	}
+	return found, err
+}
+
 func (c *ClientStore) all(name string) ([]Enrolled, error) {
 	dirs, err := list(c.keysDir())
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -289,5 +290,23 @@ func TestEnrollAtOnce(t *testing.T) {
 	}
 	if _, ok := c.Pin(ServerID(count(0x40, 16))); !ok {
 		t.Error("no pin")
+	}
+}
+
+// TestAddresses: they are those under which keys are enrolled, whatever else is there.
+func TestAddresses(t *testing.T) {
+	dir := t.TempDir()
+	c := OpenClientStore(dir)
+	if got, err := c.Addresses(); len(got) != 0 || err != nil {
+		t.Errorf("nothing: %q, %v", got, err)
+	}
+	for _, name := range []string{"db_1_8000", "[__1]_9", "[fe80__1%eth0]_8000", "db1", "_8000", "x_0", "$(x)_8000", ".hidden_8000"} {
+		if err := os.MkdirAll(filepath.Join(dir, "keys", name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := c.Addresses()
+	if want := []string{"[::1]:9", "[fe80::1%eth0]:8000", "db_1:8000"}; !slices.Equal(got, want) || err != nil {
+		t.Errorf("%q, %v; want %q", got, err, want)
 	}
 }

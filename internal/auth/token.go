@@ -75,6 +75,25 @@ func ParseToken(s string) (Token, error) {
 	return t, nil
 }
 
+// TokenCut reports whether text is the begin of a token of which the rest is missing, as the first of several lines is.
+func TokenCut(text string) bool {
+	if strings.HasPrefix(tokenPrefix, text) {
+		return true
+	}
+	text, ok := strings.CutPrefix(text, tokenPrefix)
+	have := base64.RawURLEncoding.DecodedLen(len(text))
+	b, valid := decodeBase64(text[:len(text)/4*4]) // what follows the last whole group says no length
+	need := 1 + proto.IDLen + SecretLen + 1
+	for range 2 { // key ID and address, each behind its length
+		if len(b) < need {
+			break
+		}
+		need += int(b[need-1]) + 1
+	}
+	need += tokenChecksum - 1
+	return ok && valid && have < need
+}
+
 func parseTokenBody(b []byte) (t Token, err error) {
 	const fixed = proto.IDLen + SecretLen
 	if len(b) < fixed {

@@ -136,16 +136,18 @@ func (x *execution) again(l *link) error {
 // patience is how long coming back makes sense: as long as the daemon remembers.
 func (x *execution) patience() time.Duration { return max(x.retain, 30*time.Second) }
 
-// progress reports whether a connection led to the execution, or bytes arrived here or there, since
-// the last call.
-func (x *execution) progress() bool {
+// progress reports whether a connection has led to the execution since the last call, and whether bytes arrived here
+// or there.
+func (x *execution) progress() (met, moved bool) {
 	x.mu.Lock()
 	taken := x.in.log.Base()
 	x.mu.Unlock()
 	now := [4]uint64{x.out[0].received, x.out[1].received, taken, x.begun}
-	moved := now != x.mark
+	met = now[3] != x.mark[3]
+	x.mark[3] = now[3]
+	moved = now != x.mark
 	x.mark = now
-	return moved
+	return met, moved
 }
 
 func (x *execution) lost(cause error) error {

@@ -24,7 +24,8 @@ type Command struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer // nil: discarded
 	// Signals are names ("INT") for the command's tree. The third one kills the tree, for a command
-	// that ignores the others. One that comes while there is no connection ends Run.
+	// that ignores the others, and one more than 2 s later ends Run. So does one that comes while there is no
+	// connection.
 	Signals <-chan string
 	// Windows are the sizes of the caller's terminal, as they change, for a Run with Pty; Run.Window is the
 	// first one. Nil: it does not change.
@@ -210,8 +211,12 @@ func (p *patience) verdict(ctx context.Context, x *execution, err error) error {
 		return x.lost(err)
 	}
 	now := time.Now()
-	if p.since.IsZero() || x.progress() {
-		p.since, p.delay = now, 0
+	met, moved := x.progress()
+	if p.since.IsZero() || met || moved {
+		p.since = now
+	}
+	if moved {
+		p.delay = 0 // else a server that greets and hangs up would be called without a pause
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		p.refused = time.Time{}
@@ -229,7 +234,8 @@ func final(err error) bool {
 	var said *proto.Error
 	var denied *auth.DeniedError
 	var exit *LostError
-	return errors.As(err, &said) || errors.As(err, &denied) || errors.As(err, &exit) ||
+	var frame *proto.FrameError
+	return errors.As(err, &frame) || errors.As(err, &said) || errors.As(err, &denied) || errors.As(err, &exit) ||
 		errors.Is(err, ErrRestarted) || errors.Is(err, auth.ErrRefused) || errors.Is(err, auth.ErrServerProof) ||
 		errors.Is(err, errProtocol) || errors.Is(err, proto.ErrMalformed) || errors.Is(err, ErrClosed)
 }

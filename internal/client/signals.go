@@ -16,19 +16,47 @@ type sent struct {
 	at   time.Time
 }
 
-// forwardSignals passes the caller's signals on.
+// killTime is how long the server has to tell of the end of a command that it was told to kill. A signal after it is
+// for this side: the server is not what it should be, or the kernel there cannot end the command.
+const killTime = 2 * time.Second
+
+// forwardSignals passes the caller's signals on. It never waits for the server, which may have stopped to read.
 func (x *execution) forwardSignals(ctx context.Context, cancel context.CancelCauseFunc) {
+	next := make(chan string, patientSignals+1)
+	go x.sendSignals(ctx, next, cancel)
+	var killed time.Time
 	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
 		case name, ok := <-x.cmd.Signals:
-			if !ok {
+			switch {
+			case !ok:
 				return
-			}
-			if n > patientSignals {
+			case n <= patientSignals:
+			case killed.IsZero():
+				name, killed = "KILL", time.Now()
+			case time.Since(killed) > killTime:
+				cancel(ErrInterrupted)
+				return
+			default:
 				name = "KILL"
 			}
+			select {
+			case next <- name:
+			default: // as many wait already
+			}
+		}
+	}
+}
+
+// sendSignals hands signals to the connection, until ctx ends.
+func (x *execution) sendSignals(ctx context.Context, next <-chan string, cancel context.CancelCauseFunc) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case name := <-next:
 			if !x.signal(name) {
 				cancel(ErrInterrupted)
 				return

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -181,16 +180,21 @@ func TestScreenAfterTheEnd(t *testing.T) {
 // kill sends the client a signal.
 func (w *window) kill(signal string) {
 	w.t.Helper()
-	shell := strings.TrimSpace(w.tmux("display-message", "-p", "#{pane_pid}"))
-	text, err := os.ReadFile("/proc/" + shell + "/task/" + shell + "/children")
-	if err != nil {
-		w.t.Fatal(err)
+	pid := strings.TrimSpace(w.tmux("display-message", "-p", "#{pane_pid}"))
+	for name := ""; name != "rexec"; { // below the shell, and below one more if a line began with it
+		text, err := os.ReadFile("/proc/" + pid + "/task/" + pid + "/children")
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		children := strings.Fields(string(text))
+		if len(children) != 1 {
+			w.t.Fatalf("the children of process %s are %q", pid, children)
+		}
+		pid = children[0]
+		text, _ = os.ReadFile("/proc/" + pid + "/comm")
+		name = strings.TrimSpace(string(text))
 	}
-	client, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		w.t.Fatalf("the children of the shell are %q", text)
-	}
-	if out, err := exec.Command("kill", "-"+signal, strconv.Itoa(client)).CombinedOutput(); err != nil {
+	if out, err := exec.Command("kill", "-"+signal, pid).CombinedOutput(); err != nil {
 		w.t.Fatalf("%v: %s", err, out)
 	}
 }

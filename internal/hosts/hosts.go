@@ -262,6 +262,19 @@ func (f *File) For(names ...string) Settings {
 	return s
 }
 
+// Names returns the names of hosts that the file has as they are, without wildcards.
+func (f *File) Names() []string {
+	var names []string
+	for _, e := range f.Hosts {
+		for _, p := range e.Match {
+			if !strings.ContainsAny(p, `*?[\`) {
+				names = append(names, p)
+			}
+		}
+	}
+	return names
+}
+
 func first[T comparable](have *T, found T) {
 	var unset T
 	if *have == unset {

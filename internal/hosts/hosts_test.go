@@ -101,3 +101,10 @@ func TestLoad(t *testing.T) {
 		t.Errorf("a directory: %v", err)
 	}
 }
+
+func TestNames(t *testing.T) {
+	f, err := parse("[[host]]\nmatch = ['db1', '*.x', 'db?', 'db[12]', 'Db2:9']\n[[host]]\nmatch = 'db1'\n")
+	if got := strings.Join(f.Names(), " "); err != nil || got != "db1 db2:9 db1" {
+		t.Errorf("%q, %v", got, err)
+	}
+}

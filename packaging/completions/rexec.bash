@@ -1,24 +1,5 @@
-# Completion of rexec for bash. Hosts are those for which a key is enrolled; only names of files are
-# read for that.
-
-# Prints host or host:port for each address with a key.
-_rexec_hosts() {
-	local dir name host
-	for dir in "${XDG_CONFIG_HOME:-$HOME/.config}"/rexec/keys/*/; do
-		[[ -d $dir ]] || continue
-		name=${dir%/}
-		name=${name##*/}
-		host=${name%_*}
-		if [[ $host == \[*\] ]]; then
-			host=${host//_/:} # an IPv6 address
-		fi
-		if [[ ${name##*_} == 8000 ]]; then
-			printf '%s\n' "$host"
-		else
-			printf '%s\n' "$host:${name##*_}"
-		fi
-	done
-}
+# Completion of rexec for bash. Hosts are those for which a key is enrolled or that config.toml names; no
+# key is read and nothing connected to for that.
 
 # Prints the names of all keys.
 _rexec_keys() {
@@ -96,7 +77,7 @@ _rexec() {
 		_rexec_value "$option"
 	elif [[ $cur == -* ]]; then
 		case $verb in
-		enroll) _rexec_reply --name --replace ;;
+		enroll) _rexec_reply $'--name\n--replace\n-h\n--help' ;;
 		ping)
 			_rexec_reply $'-c\n--count\n-i\n--interval\n-p\n--port\n--tcp\n--udp\n--identity
 -q\n--quiet\n-v\n--verbose\n-h\n--help'
@@ -107,14 +88,14 @@ _rexec() {
 -o\n--option\n-4\n-6\n-t\n--tty\n-T\n--no-tty\n-e\n--escape\n-n\n--no-stdin
 -N\n--hold\n-q\n--quiet\n-v\n--verbose\n--tcp\n--udp\n--argv\n--timeout\n--id\n--env\n--dir
 --charset\n--local-charset\n--cmd-charset\n--cmd-charset-unsafe\n--on-disconnect\n--json
---status-fd\n-V\n--version\n-h\n--help'
+--status-fd\n--list-hosts\n-V\n--version\n-h\n--help'
 			;;
 		esac
 	elif [[ -n $host || $verb == @(enroll|charset) ]]; then
 		compopt -o default
 	else
 		[[ $cur == *@* ]] && prefix=${cur%"${cur##*@}"} && cur=${cur##*@}
-		_rexec_reply "$(_rexec_hosts)"
+		_rexec_reply "$("${words[0]/#\~/$HOME}" --list-hosts 2>/dev/null)"
 		((${#words[@]} == 1)) && [[ -z $prefix ]] && _rexec_reply $'enroll\nping\ncharset'
 	fi
 	# What stands before the last character that splits words must not be repeated.

@@ -1,5 +1,5 @@
-# Completion of rexec for fish. Hosts are those for which a key is enrolled; only names of files are
-# read for that.
+# Completion of rexec for fish. Hosts are those for which a key is enrolled or that config.toml names; no
+# key is read and nothing connected to for that.
 
 function __rexec_config
     if set -q XDG_CONFIG_HOME; and test -n "$XDG_CONFIG_HOME"
@@ -10,17 +10,7 @@ function __rexec_config
 end
 
 function __rexec_hosts
-    for dir in (__rexec_config)/keys/*/
-        set -l name (string split -r -m 1 _ (basename $dir))
-        if string match -q '[*' -- $name[1]
-            set name[1] (string replace -a _ : -- $name[1]) # an IPv6 address
-        end
-        if test "$name[2]" = 8000
-            echo $name[1]
-        else
-            echo $name[1]:$name[2]
-        end
-    end
+    command rexec --list-hosts 2>/dev/null
 end
 
 function __rexec_keys
@@ -98,11 +88,13 @@ complete -c rexec -n __rexec_verb -l cmd-charset-unsafe -d 'send a shell what it
 complete -c rexec -n __rexec_verb -l on-disconnect -x -a 'grace kill keep' -d 'when this side vanishes'
 complete -c rexec -n __rexec_verb -l json -d 'write the outcome to stderr as JSON'
 complete -c rexec -n __rexec_verb -l status-fd -x -d 'write it to this descriptor'
+complete -c rexec -n __rexec_verb -l list-hosts -d 'print the hosts that are known here'
 complete -c rexec -n __rexec_verb -s V -l version -d 'print the version'
 complete -c rexec -n __rexec_verb -s h -l help -d 'print a short help'
 
 complete -c rexec -n '__rexec_verb enroll' -l name -x -d 'the name of the key here'
 complete -c rexec -n '__rexec_verb enroll' -l replace -d 'replace a key of another server'
+complete -c rexec -n '__rexec_verb enroll' -s h -l help -d 'print a short help'
 
 complete -c rexec -n '__rexec_verb ping' -s c -l count -x -d 'end after so many questions'
 complete -c rexec -n '__rexec_verb ping' -s i -l interval -x -d 'ask every so often'

@@ -1,18 +1,12 @@
 #compdef rexec
-# Completion of rexec for zsh. Hosts are those for which a key is enrolled; only names of files are
-# read for that.
+# Completion of rexec for zsh. Hosts are those for which a key is enrolled or that config.toml names; no
+# key is read and nothing connected to for that.
 
 _rexec_hosts() {
-	local name host
 	local -a hosts
-	for name in ${XDG_CONFIG_HOME:-$HOME/.config}/rexec/keys/*(N/:t); do
-		host=${name%_*}
-		[[ $host == '['*']' ]] && host=${host//_/:} # an IPv6 address
-		[[ ${name##*_} == 8000 ]] || host+=:${name##*_}
-		hosts+=($host)
-	done
+	hosts=(${(f)"$(_call_program hosts rexec --list-hosts 2>/dev/null)"})
 	compset -P '*@'
-	_wanted hosts expl 'host with an enrolled key' compadd -a hosts
+	_wanted hosts expl 'host that is known here' compadd -a hosts
 }
 
 _rexec_keys() {
@@ -22,6 +16,10 @@ _rexec_keys() {
 }
 
 _rexec_first() {
+	if ((CURRENT > 2)); then # a verb is the first word, or a host
+		_rexec_hosts
+		return
+	fi
 	_alternative 'hosts:host:_rexec_hosts' \
 		'verbs:verb:((enroll\:"store the key of a token" ping\:"measure round trips" charset\:"convert text here"))'
 }
@@ -33,7 +31,8 @@ _rexec() {
 	if ((CURRENT > 2)); then
 		case $words[2] in
 		enroll)
-			_arguments '--name[the name of the key here]:name:' '--replace[replace a key of another server]' '2:token:'
+			_arguments '--name[the name of the key here]:name:' '--replace[replace a key of another server]' \
+				'(-h --help)'{-h,--help}'[print a short help]' '2:token:'
 			return
 			;;
 		ping)
@@ -93,6 +92,7 @@ _rexec() {
 		'--on-disconnect[when this side vanishes]:choice:(grace kill keep)' \
 		'--json[write the outcome to stderr as JSON]' \
 		'--status-fd[write it to this descriptor]:number:' \
+		'--list-hosts[print the hosts that are known here]' \
 		'(-V --version)'{-V,--version}'[print the version]' \
 		'(-h --help)'{-h,--help}'[print a short help]' \
 		'1:host:_rexec_first' \
