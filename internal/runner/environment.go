@@ -27,9 +27,9 @@ const (
 	envSSHConnection = "SSH_CONNECTION" // client's address and port, server's address and port
 	envSSHCommand    = "SSH_ORIGINAL_COMMAND"
 	envSSHTTY        = "SSH_TTY"
-	// envSSHClient is not set: where it is, bash as Debian builds it reads ~/.bashrc before each command, which
-	// then begins later, with another PATH and whatever the file prints.
-	envSSHClient = "SSH_CLIENT"
+	// envSSHClient is set for login shells on a terminal only: where it is, bash as Debian builds it reads ~/.bashrc
+	// before each single command, which then begins later, with another PATH and whatever the file prints.
+	envSSHClient = "SSH_CLIENT" // client's address and port, server's port
 )
 
 // marker is the environment entry by which a stray descendant is recognised. It is random, since
@@ -65,6 +65,9 @@ func environment(o *Options, a exec.Account, c command, peer job.Peer, m *proto.
 	}
 	if from, to := peer.Remote, peer.Local; from.Port() != 0 && to.Port() != 0 {
 		vars[envSSHConnection] = fmt.Sprintf("%s %d %s %d", from.Addr(), from.Port(), to.Addr(), to.Port())
+		if m.Script && len(m.Pty) > 0 {
+			vars[envSSHClient] = fmt.Sprintf("%s %d %d", from.Addr(), from.Port(), to.Port())
+		}
 	}
 	env := make([]string, 0, len(vars))
 	for name, value := range vars {

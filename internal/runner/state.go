@@ -12,7 +12,7 @@ import (
 	"rexec/internal/proto"
 )
 
-// stateOf is the State of what a shell reported, see reportPOSIX: empty if that is not a whole report.
+// stateOf is the State of what a shell reported, see report: empty if that is not a whole report.
 func stateOf(report []byte, pty string) (state []byte, tooLarge bool) {
 	report, ok := bytes.CutSuffix(bytes.TrimRight(report, " "), []byte("\x00"+reportEnd)) // spaces are what it waits with
 	if !ok {
