@@ -32,7 +32,7 @@ TOOL = $(GO) tool -modfile=tools/go.mod
 
 # The packages of the client, which also runs where the daemon does not.
 PORTABLE = $(patsubst %,./%,$(wildcard cmd/rexec internal/client internal/auth internal/charset \
-	internal/hosts internal/lineedit internal/proto internal/transport internal/ttymode))
+	internal/hosts internal/lineedit internal/persist internal/proto internal/transport internal/ttymode))
 
 .PHONY: build test test-dropin test-tty lint fuzz bench bench-wan demo package package-lint test-systemd install clean
 

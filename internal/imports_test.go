@@ -58,6 +58,8 @@ func mayNotImport() []importRule {
 		{"internal/unixsock", []string{"rexec"}, "a socket does not know what is said over it"},
 		{"internal/complete", []string{"net", "syscall", "os/exec"}, "it looks at files and runs nothing"},
 		{"internal/lineedit", []string{"rexec", "net"}, "it edits lines, whatever they are for"},
+		{"internal/client", []string{"internal/persist"}, "who holds the connection comes to it as a function"},
+		{"internal/persist", []string{"crypto/tls", "internal/hosts"}, "it copies a conversation, and is told what to hold"},
 		{"internal/sftp", []string{"rexec"}, "it runs as the account in a process of its own, and knows no network and no key"},
 	}
 }
@@ -71,6 +73,7 @@ func mayNotReach() []importRule {
 	return []importRule{
 		{"internal/client", []string{"github.com/BurntSushi/toml"}, "settings come to it as values"},
 		{"internal/client", daemonOnly, "every dependency of the client costs time at each start"},
+		{"internal/persist", daemonOnly, "every dependency of the client costs time at each start"},
 		{"cmd/rexec", daemonOnly, "every dependency of the client costs time at each start"},
 		{"internal/server", []string{"internal/transport", "internal/config", "internal/systemd"},
 			"the server is given listeners and options, so it runs over anything in a test"},

@@ -108,7 +108,7 @@ func TestTTY(t *testing.T) {
 func TestRefused(t *testing.T) {
 	for _, args := range [][]string{
 		{"-f"}, {"-W", "a:1"}, {"-L", "1:a:1"}, {"-R1:a:1"}, {"-D", "1"}, {"-J", "jump"}, {"-w", "0:0"}, {"-b", "::1"}, {"-B", "eth0"},
-		{"-O", "check"}, {"-O", "stop"}, {"-Q", "cipher"}, {"-oProxyCommand=nc %h %p"}, {"-o", "ProxyJump jump"}, {"-oBindAddress=::1"},
+		{"-O", "forward"}, {"-O", "proxy"}, {"-Q", "cipher"}, {"-oProxyCommand=nc %h %p"}, {"-o", "ProxyJump jump"}, {"-oBindAddress=::1"},
 		{"-oLocalForward=1 a:1"}, {"-oTunnel=yes"}, {"-oPermitLocalCommand=yes"}, {"-oRevokedHostKeys=/etc/r"},
 		{"-oForkAfterAuthentication=yes"},
 	} {

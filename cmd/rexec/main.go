@@ -14,7 +14,7 @@ import (
 var version = "devel" //nolint:gochecknoglobals // the linker can set nothing else
 
 func main() {
-	if keep(os.Args) {
+	if standGuard(os.Args) {
 		return
 	}
 	p := &program{in: os.Stdin, out: os.Stdout, err: os.Stderr}

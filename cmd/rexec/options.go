@@ -42,6 +42,9 @@ Options:
   -s                the word after the host is a subsystem: sftp
   -G                print the settings for the host, and connect to nothing
   -o NAME=VALUE     a setting in ssh's words, see rexec(1)
+  -O check|stop|exit
+                    ask whether --persist has a background process for the host,
+                    let it end with its last command, or end it
   -t, -T            run on a terminal there, if stdin is one here; -tt always,
                     -T never. Without a command that is a login shell
   -e C              the character that behind Enter, and with a dot after it,
@@ -74,6 +77,8 @@ Options:
       --on-disconnect grace|kill|keep
                     what happens when this side vanishes; default grace: it may
                     come back for a minute
+      --persist T   keep the connection in a background process, for later
+                    invocations, until nobody has used it for T; no: do not
       --json        write the outcome as one line of JSON to stderr
       --status-fd N write it to file descriptor N instead
       --list-hosts  print the hosts that have a key or a name in config.toml
@@ -114,6 +119,7 @@ type options struct {
 	env          []string
 	dir          first
 	onDisconnect proto.Disconnect
+	persist      persistOption
 	json         bool
 	statusFD     int
 	listHosts    bool
@@ -241,6 +247,7 @@ func (o *options) scan(args []string) (rest []string, dashed bool, err error) {
 	set.StringArrayVar(&o.env, "env", o.env, "")
 	set.Var(&o.dir, "dir", "")
 	set.Var(disconnect{&o.onDisconnect}, "on-disconnect", "")
+	set.Var(&o.persist, "persist", "")
 	set.Var(&o.charset, "charset", "")
 	set.Var(&o.localCharset, "local-charset", "")
 	set.Var(&o.cmdCharset, "cmd-charset", "")

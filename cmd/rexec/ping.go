@@ -26,7 +26,7 @@ func (p *program) ping(ctx context.Context, args []string) int {
 	if err != nil {
 		return p.fail(err)
 	}
-	p.client = p.newClient()
+	p.client = p.newClient(nil)
 	defer func() { _ = p.client.Close() }()
 	if err := p.client.Connect(ctx); err != nil {
 		return p.fail(err)

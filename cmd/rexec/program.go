@@ -18,6 +18,7 @@ import (
 	"rexec/internal/auth"
 	"rexec/internal/client"
 	"rexec/internal/hosts"
+	"rexec/internal/persist"
 	"rexec/internal/proto"
 )
 
@@ -36,6 +37,8 @@ type program struct {
 	status   *os.File // where records of outcomes go; nil: nowhere
 	store    *auth.ClientStore
 	client   *client.Client
+	keep     *keeping // nil: no background process is wanted
+	signals  chan (<-chan string)
 	raw      rawTerminal // this side's, for a command on a terminal
 }
 
@@ -51,6 +54,8 @@ func (p *program) run(ctx context.Context, args []string) int {
 			return p.fail(p.convert(args[1:]))
 		case "ping":
 			return p.ping(ctx, args[1:])
+		case persist.Verb:
+			return p.background(ctx)
 		}
 	}
 	var err error
@@ -70,6 +75,9 @@ func (p *program) run(ctx context.Context, args []string) int {
 	}
 	if p.options.ssh.show {
 		return p.fail(p.showConfig())
+	}
+	if p.options.ssh.control != "" {
+		return p.control(ctx)
 	}
 	if err := p.openStatus(); err != nil {
 		return p.fail(err)
@@ -119,6 +127,9 @@ func (p *program) prepare(ctx context.Context) (*proto.Run, error) {
 	if err := p.chooseFamily(ctx); err != nil {
 		return nil, err
 	}
+	p.keep = p.keeping(ctx)
+	p.signals = make(chan (<-chan string), 1)
+	go func() { p.signals <- catchSignals() }() // it takes 0.3 ms of waiting for threads
 	if p.charsets, err = p.chooseCharsets(p.settings); err != nil {
 		return nil, err
 	}
@@ -154,9 +165,10 @@ func (p *program) checkStdin() error {
 }
 
 func (p *program) connectAndRun(ctx context.Context, request *proto.Run) (int, error) {
-	p.client = p.newClient()
+	p.client = p.newClient(p.keep.use())
 	defer func() { _ = p.client.Close() }() // the outcome is known by then
-	signals := catchSignals()
+	defer p.keep.end()
+	signals := <-p.signals
 	if p.options.ssh.wantsTTY(term.IsTerminal(int(p.in.Fd()))) && request.Subsystem == "" {
 		p.askTerminal(request)
 	}
@@ -173,12 +185,19 @@ func (p *program) connectAndRun(ctx context.Context, request *proto.Run) (int, e
 	return p.runOnce(ctx, request, signals)
 }
 
-func (p *program) newClient() *client.Client {
+// newClient returns a client that asks shared first, unless it is nil, for another process's connection.
+func (p *program) newClient(shared func(context.Context) (*client.Proven, error)) *client.Client {
 	return client.New(client.Options{
+		Shared:  shared,
 		Address: p.target.address, Key: p.target.key.Token.Key, Target: p.options.destination,
 		Pins: p.store, Log: p.logf, Transport: p.options.transport(p.settings),
-		Timeout: cmp.Or(p.options.ssh.connectTimeout, time.Duration(p.settings.ConnectTimeout)),
+		Timeout: p.connectTimeout(),
 	})
+}
+
+// connectTimeout is how long connecting and proving may take; 0: the default.
+func (p *program) connectTimeout() time.Duration {
+	return cmp.Or(p.options.ssh.connectTimeout, time.Duration(p.settings.ConnectTimeout))
 }
 
 // configDir is the directory of the user's keys and settings (XDG Base Directory Specification).

@@ -21,7 +21,7 @@ import (
 const crashing = "REXECTEST_CRASH"
 
 func TestMain(m *testing.M) {
-	if keep(os.Args) {
+	if standGuard(os.Args) {
 		return
 	}
 	if os.Getenv(crashing) != "" {
@@ -74,22 +74,22 @@ func TestTerminalAfterPanic(t *testing.T) {
 
 // TestAwaitCrash: what is told last counts, and a message that was cut off does not.
 func TestAwaitCrash(t *testing.T) {
-	on := keeping{On: true, Saved: unix.Termios{Iflag: 1}, Raw: unix.Termios{Iflag: 2}}
+	on := guarded{On: true, Saved: unix.Termios{Iflag: 1}, Raw: unix.Termios{Iflag: 2}}
 	for name, tt := range map[string]struct {
-		tell func(k *keeper)
-		want keeping
+		tell func(g *guard)
+		want guarded
 	}{
-		"end":       {func(k *keeper) { k.tell(on) }, on},
-		"put back":  {func(k *keeper) { k.tell(on); k.tell(keeping{}) }, keeping{}},
-		"crash":     {func(k *keeper) { k.tell(on); _, _ = k.pipe.WriteString("panic: x\n") }, on},
-		"begin":     {func(*keeper) {}, keeping{}},
-		"cut short": {func(k *keeper) { k.tell(on); _, _ = k.pipe.Write([]byte{0, 1}) }, on},
+		"end":       {func(g *guard) { g.tell(on) }, on},
+		"put back":  {func(g *guard) { g.tell(on); g.tell(guarded{}) }, guarded{}},
+		"crash":     {func(g *guard) { g.tell(on); _, _ = g.pipe.WriteString("panic: x\n") }, on},
+		"begin":     {func(*guard) {}, guarded{}},
+		"cut short": {func(g *guard) { g.tell(on); _, _ = g.pipe.Write([]byte{0, 1}) }, on},
 	} {
 		r, w, err := os.Pipe()
 		if err != nil {
 			t.Fatal(err)
 		}
-		tt.tell(&keeper{pipe: w})
+		tt.tell(&guard{pipe: w})
 		w.Close()
 		if got := awaitCrash(r); got != tt.want {
 			t.Errorf("%s: %+v, want %+v", name, got, tt.want)

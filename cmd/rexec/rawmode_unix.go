@@ -17,7 +17,7 @@ import (
 // rawMode is a terminal's settings (termios(3)) before they were changed and after.
 type rawMode struct {
 	saved, raw unix.Termios
-	keeper     *keeper
+	guard      *guard
 	tried      bool // to start one
 }
 
@@ -40,9 +40,9 @@ func (m *rawMode) enter(in, _ *os.File) error {
 	}
 	m.raw = *now
 	if !m.tried {
-		m.keeper, m.tried = startKeeper(in), true
+		m.guard, m.tried = startGuard(in), true
 	}
-	m.keeper.tell(keeping{On: true, Saved: m.saved, Raw: m.raw})
+	m.guard.tell(guarded{On: true, Saved: m.saved, Raw: m.raw})
 	return nil
 }
 
@@ -52,9 +52,9 @@ func (m *rawMode) leave(in, _ *os.File) {
 }
 
 // lose notes that the terminal is not to be put back any more.
-func (m *rawMode) lose() { m.keeper.tell(keeping{}) }
+func (m *rawMode) lose() { m.guard.tell(guarded{}) }
 
-func (m *rawMode) end() { m.keeper.end() }
+func (m *rawMode) end() { m.guard.end() }
 
 // inForeground reports whether a terminal is this process's to read and to switch. One that does not control this
 // process is, and so is no terminal at all.

@@ -43,7 +43,7 @@ func inForeground(*os.File) bool                              { return true }
 func awaitForeground(*os.File)                                {}
 func (*rawTerminal) watchStops(_ context.Context, _ *os.File) {}
 func suspend()                                                {}
-func keep([]string) bool                                      { return false }
+func standGuard([]string) bool                                { return false }
 
 // terminalInput is what is typed at a console; a file that is none is read as it is.
 func terminalInput(f *os.File, raw *rawTerminal) io.Reader {

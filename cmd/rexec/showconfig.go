@@ -58,6 +58,7 @@ func (p *program) showConfig() error {
 		line("sendenv", name)
 	}
 	line("transport", transportName(o, string(s.Transport)))
+	line("persist", seconds(o.persistTime(s)))
 	line("timeout", seconds(cmp.Or(o.timeout, time.Duration(s.Timeout))))
 	line("charset", modeName(o.charset, string(s.Charset)))
 	line("localcharset", modeName(o.localCharset, string(s.LocalCharset)))

@@ -13,9 +13,10 @@ import (
 type sshOptions struct {
 	config    first // -F
 	subsystem bool
-	show      bool // -G
-	ttys      int  // how often -t was given
-	counted   int  // of that, in this scan
+	show      bool   // -G
+	control   string // -O
+	ttys      int    // how often -t was given
+	counted   int    // of that, in this scan
 	noTTY     bool
 	escape    escapeOption // -e
 	family    first        // inet or inet6
@@ -69,11 +70,12 @@ func (s *sshOptions) define(set *pflag.FlagSet, o *options) {
 	}
 	for c, what := range map[string]string{
 		"b": "choosing the address to connect from", "B": "choosing the interface to connect from",
-		"J": "a jump host", "O": "a connection that is shared between processes", "Q": "listing algorithms",
+		"J": "a jump host", "Q": "listing algorithms",
 		"W": "forwarding stdin and stdout to a port", "w": "a tunnel",
 	} {
 		set.FuncP(c, c, "", s.refuse("-"+c+" ("+what+")"))
 	}
+	set.VarP(controlOption{s}, "control", "O", "")
 	for _, c := range "DLR" {
 		set.FuncP(string(c), string(c), "", func(string) error { return s.forward("-" + string(c)) })
 	}

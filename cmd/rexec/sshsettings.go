@@ -40,8 +40,8 @@ func (v sshOption) Set(text string) error {
 }
 
 // idleSettings are those that are met without doing anything, or ask for less than is done anyway: nobody
-// is asked for a password, the server proves itself by the key whatever StrictHostKeyChecking says, and
-// each command has a connection of its own, on which both ends notice a dead peer.
+// is asked for a password, the server proves itself by the key whatever StrictHostKeyChecking says, both ends
+// notice a dead peer, and whether a connection is kept is --persist's, since callers set Control* unasked.
 func idleSettings() []string {
 	return []string{
 		"batchmode", "stricthostkeychecking", "userknownhostsfile", "globalknownhostsfile", "checkhostip",

@@ -1,8 +1,10 @@
 package auth
 
 import (
+	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 
@@ -115,4 +117,14 @@ func (p *Proof) Check(t proto.Type, payload []byte) (*proto.ServerProof, *proto.
 // withType puts back the type byte that the reader of frames took off: the MACs cover it.
 func withType(t proto.Type, payload []byte) []byte {
 	return append(append(make([]byte, 0, 1+len(payload)), byte(t)), payload...)
+}
+
+// Mark tells this key from every other one, and from itself with another secret. Nobody learns the secret
+// from it.
+func (k ClientKey) Mark() ([32]byte, error) {
+	b, err := hkdf.Expand(sha256.New, k.Secret.bytes(), "rexec/1 mark of a key "+string(k.Server[:])+k.KeyID, sha256.Size)
+	if err != nil {
+		return [32]byte{}, fmt.Errorf("marking a key: %w", err)
+	}
+	return [32]byte(b), nil
 }

@@ -68,7 +68,7 @@ func TestParseOptions(t *testing.T) {
 		ok   bool
 	}{
 		{"-only 1,3 -quick", true}, {"-only 12", true}, {"-write page", true},
-		{"-only 0", false}, {"-only 15", false}, {"-only x", false}, {"-only 1 -write page", false},
+		{"-only 0", false}, {"-only 16", false}, {"-only x", false}, {"-only 1 -write page", false},
 		{"-quick -write page", false}, {"more", false},
 	} {
 		o, err := parseOptions(strings.Fields(tt.args))

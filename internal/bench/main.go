@@ -197,5 +197,6 @@ func rows() []row {
 		{"conversion of a command's output", rexecdOnly, convertedOutput},
 		{"many clients at once over UDP", rexecdOnly, manyClients},
 		{"a cgroup for each command", rexecdOnly, cgroupCost},
+		{"commands over a connection that is kept", rexecdOnly, persistedConnection},
 	}
 }

@@ -57,16 +57,23 @@ func wanNext(ctx context.Context, l *lab) ([]result, error) {
 	overTCP, overUDP := l.rexecd.over(client.TCP), l.rexecd.over(client.UDP)
 	defer func() { _ = errors.Join(overTCP.Close(), overUDP.Close()) }() // nothing is lost with them
 	ssh, tcp, udp := l.process(l.sshd.through(m, "true")), next(overTCP), next(overUDP)
-	if err := alternate(ctx, l.times(15, 3), ssh, tcp, udp); err != nil {
+	kept, end, err := l.kept(ctx)
+	if err != nil {
+		return nil, err
+	}
+	persist := l.process(kept)
+	err = alternate(ctx, l.times(15, 3), ssh, tcp, udp, persist)
+	if err = errors.Join(err, end()); err != nil {
 		return nil, err
 	}
 	line := func(what string, c *contender) result {
 		return result{
-			What: "`sh -c true`, next on an open connection, library call, " + what, Beside: "ssh, multiplexed, a process",
+			What: what, Beside: "ssh, multiplexed, a process",
 			Unit: ms, Theirs: ssh.median(), Ours: c.median(), Runs: len(c.values), Goal: goal{atMost, 1.1 * roundTrip},
 		}
 	}
-	return []result{line("TCP", tcp), line("UDP", udp)}, nil
+	const library = "`sh -c true`, next on an open connection, library call, "
+	return []result{line(library+"TCP", tcp), line(library+"UDP", udp), line("`true`, `--persist`, a process", persist)}, nil
 }
 
 // wanLossy is a large file over a link that loses packets, once each way of carrying it.

@@ -50,6 +50,9 @@ type Options struct {
 	Transport Transport
 	// Dial makes a connection; default: as Transport says.
 	Dial func(ctx context.Context, address string) (Channel, error)
+	// Shared asks for a conversation over a connection that somebody else holds, before the first one is
+	// dialled; an error, which goes to Log, means that there is none. Default: nobody is asked.
+	Shared func(ctx context.Context) (*Proven, error)
 
 	mayMove bool // a large transfer that began over UDP goes on over TCP
 }
@@ -118,7 +121,9 @@ func (c *Client) connected(ctx context.Context, first *early) (l *link, sent boo
 	if l != nil {
 		return l, false, nil
 	}
-	l, sent, err = c.openPatiently(ctx, first)
+	if l = c.shared(ctx); l == nil {
+		l, sent, err = c.openPatiently(ctx, first)
+	}
 	if sent && refusedBeforeRun(err) {
 		sent = false
 	}
@@ -281,9 +286,6 @@ func (c *Client) answer(ch Channel, proof *auth.Proof) (*link, error) {
 	return newLink(ch, choice, c.options.Log), nil
 }
 
-// ErrOneAtATime is returned by Fork over a transport that carries one conversation per connection.
-var ErrOneAtATime = errors.New("a TCP connection carries one command at a time")
-
 // Fork returns another client over the same connection, on a stream of its own, so that both can run
 // commands at the same time. It needs no proof, and is as good as a client of its own: it is closed by
 // itself, and finds its own connection when this one breaks.
@@ -292,20 +294,12 @@ func (c *Client) Fork(ctx context.Context) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	q, ok := l.ch.(interface {
-		OpenStream(ctx context.Context) (*transport.QUICConn, error)
-	})
-	if !ok {
-		return nil, ErrOneAtATime
-	}
-	st, err := q.OpenStream(ctx)
+	p, err := (&Proven{Channel: l.ch, Choice: l.choice, Uptime: l.uptime.Load(), Told: l.told}).Fork(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("opening a stream: %w", err)
+		return nil, err
 	}
 	fork := &Client{options: c.options}
-	fork.link = newLink(st, l.choice, c.options.Log)
-	fork.link.uptime.Store(l.uptime.Load())
-	fork.link.told = l.told
+	fork.link = linkOver(p, c.options.Log)
 	return fork, nil
 }
 

@@ -166,6 +166,7 @@ func (c *Client) request(ctx context.Context, x *execution) (*link, error) {
 			return l, ErrInterrupted
 		}
 	}
+	settle(l, &x.run)
 	return l, l.write(&x.run)
 }
 

@@ -53,6 +53,8 @@ const hang = 40 * time.Second
 //	waitfor FILE REGEXP    wait until a file's text matches
 //	random FILE SIZE       make a file of random bytes
 //	same FILE FILE         demand the same content
+//	kept [ARG...]          wait for another background process than $BG, which then is its process ID; with -O check ARG...
+//	unkept [ARG...]        wait until there is none, and $BG has ended
 //	noprocess [TIME]       demand that within 5 s, or TIME, nothing that the daemon started is alive
 //
 // Each runs over TCP and over UDP: config.toml, to which a script may add, says which. $NOTICED is how
@@ -77,6 +79,7 @@ func runStories(t *testing.T, dir, bin, transport string) {
 			"keyadd": onWorld((*world).keyAdd), "code": onWorld((*world).code), "gbk": onWorld((*world).gbk), "start": onWorld((*world).start),
 			"tell": onWorld((*world).tell), "shut": onWorld((*world).shut), "sig": onWorld((*world).sig),
 			"finish": onWorld((*world).finish), "waitfor": onWorld((*world).waitFor), "random": onWorld((*world).random),
+			"kept": onWorld((*world).kept), "unkept": onWorld((*world).unkept),
 			"same": onWorld((*world).same), "boxed": onWorld((*world).boxed), "noprocess": onWorld((*world).noProcess),
 		},
 	})
@@ -164,6 +167,10 @@ func setUp(e *testscript.Env, bin, transport string) error {
 	e.Setenv("HOME", home)
 	e.Setenv("XDG_CONFIG_HOME", filepath.Join(home, "config"))
 	e.Setenv("XDG_STATE_HOME", filepath.Join(home, "state"))
+	e.Setenv("XDG_RUNTIME_DIR", filepath.Join(e.WorkDir, "run"))
+	if err := os.Mkdir(filepath.Join(e.WorkDir, "run"), 0o700); err != nil {
+		return err
+	}
 	e.Setenv("MARK", w.mark)
 	e.Setenv("CGROUP", filepath.Join(cgroupRoot(), "e2e-"+w.mark))
 	e.Defer(func() { _ = unix.Rmdir(e.Getenv("CGROUP")) })
@@ -186,6 +193,7 @@ func setUp(e *testscript.Env, bin, transport string) error {
 }
 
 func (w *world) cleanUp() {
+	defer w.endKept()
 	for _, b := range w.jobs {
 		_ = b.cmd.Process.Kill()
 		<-b.ended
@@ -249,7 +257,7 @@ func (w *world) command(name string, args ...string) *exec.Cmd {
 	}
 	cmd := exec.Command(path, args...)
 	cmd.Dir = w.dir
-	for _, name := range []string{"PATH", "HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "MARK", "GORACE", "HOST", "WORK",
+	for _, name := range []string{"PATH", "HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "BG", "MARK", "GORACE", "HOST", "WORK",
 		"LANG", "LC_ALL", "SECRET", "LD_PRELOAD", "TERM", "PORT", "BIN", "CGROUP"} {
 		if v := w.ts.Getenv(name); v != "" {
 			cmd.Env = append(cmd.Env, name+"="+v)

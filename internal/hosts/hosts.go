@@ -37,6 +37,8 @@ type Settings struct {
 
 	ConnectTimeout Span `toml:"connect_timeout"` // for connecting and proving
 	Timeout        Span `toml:"timeout"`         // for a command
+
+	Persist Persist `toml:"persist"` // how long a background process keeps the connection
 }
 
 // Charset is a setting that names a charset; empty if it is not set.
@@ -140,6 +142,25 @@ func (s *Span) UnmarshalTOML(v any) error {
 		return fmt.Errorf(`%v: want seconds, or a time with units such as "90s"`, v)
 	}
 	*s = Span(d)
+	return nil
+}
+
+// Persist is how long a background process keeps a connection that nobody uses: negative if none shall, 0
+// if it is not set.
+type Persist time.Duration
+
+// UnmarshalTOML implements [toml.Unmarshaler]: a time as that of Span, or "no", 0 or false.
+func (p *Persist) UnmarshalTOML(v any) error {
+	switch v {
+	case "no", "0", int64(0), false:
+		*p = -1
+		return nil
+	}
+	var s Span
+	if err := s.UnmarshalTOML(v); err != nil {
+		return fmt.Errorf(`%v: want a time such as "10m", or "no"`, v)
+	}
+	*p = Persist(s)
 	return nil
 }
 
@@ -257,6 +278,7 @@ func (f *File) For(names ...string) Settings {
 			first(&s.Key, e.Key)
 			first(&s.ConnectTimeout, e.ConnectTimeout)
 			first(&s.Timeout, e.Timeout)
+			first(&s.Persist, e.Persist)
 		}
 	}
 	return s

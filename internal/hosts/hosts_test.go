@@ -31,6 +31,7 @@ user = "bob"
 key = "ops"
 connect_timeout = 1.5
 timeout = "2m"
+persist = "no"
 
 [[host]]
 match = "shop-*"
@@ -38,6 +39,7 @@ address = "other"
 port = 1
 user = "eve"
 timeout = 7
+persist = "10m"
 `)
 	if err != nil {
 		t.Fatal(err)
@@ -51,8 +53,9 @@ timeout = 7
 		{[]string{"a.old.example", "a.old.example:2222"}, Settings{Charset: "gbk", LocalCharset: "utf-8"}},
 		{[]string{"other", "other:8000"}, Settings{}},
 		{[]string{"shop-1"}, Settings{Address: "10.0.0.7:8001", Port: 8002, User: "bob", Key: "ops",
-			ConnectTimeout: Span(1500 * time.Millisecond), Timeout: Span(2 * time.Minute)}},
-		{[]string{"shop-11"}, Settings{Address: "other", Port: 1, User: "eve", Timeout: Span(7 * time.Second)}},
+			ConnectTimeout: Span(1500 * time.Millisecond), Timeout: Span(2 * time.Minute), Persist: -1}},
+		{[]string{"shop-11"}, Settings{Address: "other", Port: 1, User: "eve", Timeout: Span(7 * time.Second),
+			Persist: Persist(10 * time.Minute)}},
 	} {
 		if got := f.For(tt.names...); got != tt.want {
 			t.Errorf("%v: %+v, want %+v", tt.names, got, tt.want)
@@ -75,6 +78,7 @@ func TestMistakes(t *testing.T) {
 		"[[host]]\nmatch = \"h\"\nport = \"80\"\n":           "line 3: port 80: want a number",
 		"[[host]]\nmatch = \"h\"\naddress = \"-oX\"\n":       "line 3: address \"-oX\": a host does not begin with -",
 		"[[host]]\nmatch = \"h\"\nuser = \"\"\n":             "line 3: : want a name in quotes",
+		"[[host]]\nmatch = \"h\"\npersist = \"yes\"\n":       "line 3: yes: want a time such as \"10m\", or \"no\"",
 		"[[host]]\nmatch = \"h\"\ntimeout = 0\n":             "line 3: 0: want seconds",
 		"[[host]]\nmatch = \"h\"\nconnect_timeout = \"1\"\n": "line 3: 1: want seconds",
 		"\n[[host\n": "line 3: expected",

@@ -28,6 +28,7 @@ type Attachment struct {
 	leaving bool // Next must return
 	taken   bool // because another attachment wants the job
 	final   bool // the exit record was handed out
+	again   bool // a client had it, and all output, when this one came
 }
 
 // Event is what an attachment has to send next. At most one of its parts is set.
@@ -61,7 +62,7 @@ func (j *Job) Attach(from [2]uint64, kick func()) (*Attachment, *proto.Started, 
 		<-old.left
 		j.mu.Lock()
 	}
-	a := &Attachment{job: j, kick: kick, left: make(chan struct{})}
+	a := &Attachment{job: j, kick: kick, left: make(chan struct{}), again: j.known}
 	for i := range j.out {
 		o := &j.out[i]
 		switch {
@@ -149,7 +150,7 @@ func (a *Attachment) pending() (Event, bool) {
 	if j.exit != nil {
 		a.final = true
 		x := *j.exit
-		x.Replayed = j.known
+		x.Replayed = a.again
 		return Event{Exit: &x}, true
 	}
 	return Event{}, false

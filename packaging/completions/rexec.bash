@@ -29,7 +29,8 @@ _rexec_value() {
 	-l | --login) _rexec_reply "$(compgen -u)" ;;
 	--env) _rexec_reply "$(compgen -e)" ;;
 	-F | --config) compopt -o default ;;
-	-c | --command | -p | --port | -o | --option | -e | --escape | --timeout | --id | --dir | --status-fd) ;;
+	-c | --command | -p | --port | -o | --option | -e | --escape | --timeout | --persist | --id | --dir | --status-fd) ;;
+	-O | --control) _rexec_reply $'check\nstop\nexit' ;;
 	--count | --interval) ;;
 	*) return 1 ;;
 	esac
@@ -85,9 +86,9 @@ _rexec() {
 		charset) _rexec_reply $'--from\n--to\n-v\n--verbose\n-h\n--help' ;;
 		*)
 			_rexec_reply $'-c\n--command\n-p\n--port\n-l\n--login\n-i\n--identity\n-F\n--config\n-s\n--subsystem\n-G\n--show-config
--o\n--option\n-4\n-6\n-t\n--tty\n-T\n--no-tty\n-e\n--escape\n-n\n--no-stdin
+-o\n--option\n-O\n--control\n-4\n-6\n-t\n--tty\n-T\n--no-tty\n-e\n--escape\n-n\n--no-stdin
 -N\n--hold\n-q\n--quiet\n-v\n--verbose\n--tcp\n--udp\n--argv\n--timeout\n--id\n--env\n--dir
---charset\n--local-charset\n--cmd-charset\n--cmd-charset-unsafe\n--on-disconnect\n--json
+--charset\n--local-charset\n--cmd-charset\n--cmd-charset-unsafe\n--on-disconnect\n--persist\n--json
 --status-fd\n--list-hosts\n-V\n--version\n-h\n--help'
 			;;
 		esac

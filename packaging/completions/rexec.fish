@@ -36,7 +36,7 @@ end
 # Whether no host has been given yet.
 function __rexec_no_host
     set -l words (commandline -opc)[2..-1]
-    set -l values -c --command -p --port -l --login -i --identity -F --config -o --option -e --escape --timeout --id --env --dir --charset \
+    set -l values -c --command -p --port -l --login -i --identity -F --config -o --option -O --control -e --escape --timeout --persist --id --env --dir --charset \
         --local-charset --cmd-charset --on-disconnect --status-fd --count --interval
     if contains -- "$words[1]" enroll charset
         return 1
@@ -65,6 +65,7 @@ complete -c rexec -n __rexec_verb -s F -l config -r -d 'settings from this file'
 complete -c rexec -n __rexec_verb -s s -l subsystem -d 'the word after the host is a subsystem'
 complete -c rexec -n __rexec_verb -s G -l show-config -d 'print the settings for the host'
 complete -c rexec -n __rexec_verb -s o -l option -x -d 'a setting in ssh\'s words'
+complete -c rexec -n __rexec_verb -s O -l control -x -a 'check stop exit' -d 'ask for the process that keeps a connection'
 complete -c rexec -n __rexec_verb -s 4 -d 'connect over IPv4 only'
 complete -c rexec -n __rexec_verb -s 6 -d 'connect over IPv6 only'
 complete -c rexec -n __rexec_verb -s t -l tty -d 'run on a terminal there'
@@ -86,6 +87,7 @@ complete -c rexec -n __rexec_verb -l local-charset -x -a 'utf-8 gbk gb18030' -d 
 complete -c rexec -n __rexec_verb -l cmd-charset -x -a 'utf-8 gbk gb18030' -d 'what the host wants commands in'
 complete -c rexec -n __rexec_verb -l cmd-charset-unsafe -d 'send a shell what it could act on'
 complete -c rexec -n __rexec_verb -l on-disconnect -x -a 'grace kill keep' -d 'when this side vanishes'
+complete -c rexec -n __rexec_verb -l persist -x -a no -d 'keep the connection in the background for this time'
 complete -c rexec -n __rexec_verb -l json -d 'write the outcome to stderr as JSON'
 complete -c rexec -n __rexec_verb -l status-fd -x -d 'write it to this descriptor'
 complete -c rexec -n __rexec_verb -l list-hosts -d 'print the hosts that are known here'

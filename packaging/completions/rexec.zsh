@@ -69,6 +69,7 @@ _rexec() {
 		'(-s --subsystem)'{-s,--subsystem}'[the word after the host is a subsystem]' \
 		'(-G --show-config)'{-G,--show-config}'[print the settings for the host]' \
 		'*'{-o,--option}"[a setting in ssh's words]:setting:" \
+		'(-O --control)'{-O,--control}'[ask for the process that keeps a connection]:order:(check stop exit)' \
 		'(-6)-4[connect over IPv4 only]' \
 		'(-4)-6[connect over IPv6 only]' \
 		'*'{-t,--tty}'[run on a terminal there]' \
@@ -90,6 +91,7 @@ _rexec() {
 		"--cmd-charset[what the host wants commands in]:charset:($texts)" \
 		'--cmd-charset-unsafe[send a shell what it could act on]' \
 		'--on-disconnect[when this side vanishes]:choice:(grace kill keep)' \
+		'--persist[keep the connection in the background for this time]:time or no:' \
 		'--json[write the outcome to stderr as JSON]' \
 		'--status-fd[write it to this descriptor]:number:' \
 		'--list-hosts[print the hosts that are known here]' \

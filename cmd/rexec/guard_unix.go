@@ -14,24 +14,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A keeper is another process of this program that waits for the end of the first one, and puts the terminal back if
+// A guard is another process of this program that waits for the end of the first one, and puts the terminal back if
 // that could not do so: it was killed, or crashed in any of its goroutines. There is one for each command on a terminal.
-type keeper struct {
+type guard struct {
 	process *os.Process
 	pipe    *os.File
 }
 
-// keeperName is its argv[0]; a command line of this program's own begins with the name of a file.
-const keeperName = "rexec: keeper of the terminal"
+// guardName is its argv[0]; a command line of this program's own begins with the name of a file.
+const guardName = "rexec: guard of the terminal"
 
-// keeping is what a keeper is told: On that the terminal is raw, and what it was like.
-type keeping struct {
+// guarded is what a guard is told: On that the terminal is raw, and what it was like.
+type guarded struct {
 	On         bool
 	Saved, Raw unix.Termios
 }
 
-// startKeeper returns nil if there can be none, which is no reason not to go on.
-func startKeeper(terminal *os.File) *keeper {
+// startGuard returns nil if there can be none, which is no reason not to go on.
+func startGuard(terminal *os.File) *guard {
 	path, err := os.Executable()
 	if err != nil {
 		return nil
@@ -42,7 +42,7 @@ func startKeeper(terminal *os.File) *keeper {
 	}
 	defer r.Close()
 	// In a group of its own it gets none of the signals that are typed at the terminal.
-	p, err := os.StartProcess(path, []string{keeperName}, &os.ProcAttr{
+	p, err := os.StartProcess(path, []string{guardName}, &os.ProcAttr{
 		Files: []*os.File{terminal, nil, nil, r}, Sys: &syscall.SysProcAttr{Setpgid: true},
 	})
 	if err != nil {
@@ -51,28 +51,28 @@ func startKeeper(terminal *os.File) *keeper {
 	}
 	// A crash is told as it begins, so that the terminal is as it was before anybody waits for this process.
 	_ = debug.SetCrashOutput(w, debug.CrashOptions{})
-	return &keeper{p, w}
+	return &guard{p, w}
 }
 
-// tell tells a keeper what to do if it hears no more.
-func (k *keeper) tell(what keeping) {
-	if k != nil {
-		_ = binary.Write(k.pipe, binary.NativeEndian, what) // a keeper that is gone can do no harm
+// tell tells a guard what to do if it hears no more.
+func (g *guard) tell(what guarded) {
+	if g != nil {
+		_ = binary.Write(g.pipe, binary.NativeEndian, what) // a guard that is gone can do no harm
 	}
 }
 
 // end ends it. What it was told last is still to be true.
-func (k *keeper) end() {
-	if k != nil {
+func (g *guard) end() {
+	if g != nil {
 		_ = debug.SetCrashOutput(nil, debug.CrashOptions{})
-		k.pipe.Close()
-		_, _ = k.process.Wait()
+		g.pipe.Close()
+		_, _ = g.process.Wait()
 	}
 }
 
-// keep is all that a keeper does; it reports false if this process is none.
-func keep(args []string) bool {
-	if len(args) != 1 || args[0] != keeperName {
+// standGuard is all that a guard does; it reports false if this process is none.
+func standGuard(args []string) bool {
+	if len(args) != 1 || args[0] != guardName {
 		return false
 	}
 	signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGTSTP, unix.SIGTTOU)
@@ -93,14 +93,14 @@ func keep(args []string) bool {
 	return true
 }
 
-// awaitCrash returns what the keeper was told last before the other process ended, or began to tell of its crash.
-func awaitCrash(r io.Reader) (last keeping) {
+// awaitCrash returns what the guard was told last before the other process ended, or began to tell of its crash.
+func awaitCrash(r io.Reader) (last guarded) {
 	for {
 		var kind [1]byte
 		if _, err := io.ReadFull(r, kind[:]); err != nil || kind[0] > 1 {
 			return last // a crash is told in letters
 		}
-		next := keeping{On: kind[0] == 1}
+		next := guarded{On: kind[0] == 1}
 		if binary.Read(r, binary.NativeEndian, &next.Saved) != nil || binary.Read(r, binary.NativeEndian, &next.Raw) != nil {
 			return last
 		}
