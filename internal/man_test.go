@@ -154,7 +154,7 @@ func TestCompletionsHaveCommandLine(t *testing.T) {
 	form := map[string]string{"bash": `--%s`, "zsh": `--%s`, "fish": `-l %s`}
 	for program, line := range commandLines(t) {
 		for _, shell := range shells {
-			name := "completions/" + program + "." + shell
+			name := "packaging/completions/" + program + "." + shell
 			text := shipped(t, name)
 			for _, option := range line.options {
 				want := fmt.Sprintf(form[shell], option)
