@@ -126,7 +126,7 @@ install: bin/rexecd bin/rexec
 	install -m 0755 bin/rexecd bin/rexec $(DESTDIR)$(PREFIX)/bin
 	for section in 1 5 8; do \
 		install -d $(DESTDIR)$(SHARE)/man/man$$section && \
-		install -m 0644 packaging/man/*.$$section $(DESTDIR)$(SHARE)/man/man$$section || exit 1; \
+		install -m 0644 doc/*.$$section $(DESTDIR)$(SHARE)/man/man$$section || exit 1; \
 	done
 	install -d $(DESTDIR)$(BASH_COMPLETIONS) $(DESTDIR)$(ZSH_COMPLETIONS) $(DESTDIR)$(FISH_COMPLETIONS)
 	for program in rexec rexecd; do \

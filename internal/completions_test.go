@@ -17,7 +17,7 @@ func TestCompletionsParse(t *testing.T) {
 	for _, shell := range shells {
 		t.Run(shell, func(t *testing.T) {
 			for program := range commandLines(t) {
-				run(t, shell, "-n", packaging+"completions/"+program+"."+shell)
+				run(t, shell, "-n", "../packaging/completions/"+program+"."+shell)
 			}
 		})
 	}
@@ -59,7 +59,7 @@ match = [ 'dock', # a comment
 	if err := os.Mkdir(functions, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(functions, "_rexec"), []byte(packaged(t, "completions/rexec.zsh")), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(functions, "_rexec"), []byte(shipped(t, "packaging/completions/rexec.zsh")), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return &completer{t, dir, append(os.Environ(), "XDG_CONFIG_HOME="+dir, "HOME="+dir, "LC_ALL=C", "TERM=dumb", "PATH="+bin+":"+os.Getenv("PATH"))}
@@ -72,7 +72,7 @@ func (c *completer) complete(shell, line string) []string {
 	if err != nil {
 		c.t.Skipf("%s is not installed", shell)
 	}
-	source, err := filepath.Abs(packaging + "completions/rexec." + shell)
+	source, err := filepath.Abs("../packaging/completions/rexec." + shell)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -167,14 +167,14 @@ func lettered(t *testing.T, program string) map[string]string {
 // TestLetters: an option that has a letter has it in the manual page and each completion, and the one or the other in
 // the usage.
 func TestLetters(t *testing.T) {
-	for program, page := range map[string]string{"rexec": packaged(t, "man/rexec.1"), "rexecd": packaged(t, "man/rexecd.8")} {
+	for program, page := range map[string]string{"rexec": shipped(t, "doc/rexec.1"), "rexecd": shipped(t, "doc/rexecd.8")} {
 		letters := lettered(t, program)
 		if len(letters) < 2 {
 			t.Fatalf("%s: letters %v", program, letters)
 		}
 		places := map[string]string{"page": page}
 		for _, shell := range shells {
-			places[shell] = packaged(t, "completions/"+program+"."+shell)
+			places[shell] = shipped(t, "packaging/completions/"+program+"."+shell)
 		}
 		for _, s := range sources(t) {
 			if text := usageText(s.file); text != "" && filepath.Dir(s.path) == "cmd/"+program {
@@ -200,12 +200,12 @@ func TestLetters(t *testing.T) {
 // TestNoOtherOptions: what a manual page or a completion has is an option of the program.
 func TestNoOtherOptions(t *testing.T) {
 	for program, line := range commandLines(t) {
-		page := map[string]string{"rexec": "man/rexec.1", "rexecd": "man/rexecd.8"}[program]
+		page := map[string]string{"rexec": "doc/rexec.1", "rexecd": "doc/rexecd.8"}[program]
 		for name, form := range map[string]string{
-			page: `Fl -([a-z][a-z-]*)`, "completions/" + program + ".bash": `--([a-z][a-z-]*)`,
-			"completions/" + program + ".zsh": `--([a-z][a-z-]*)`, "completions/" + program + ".fish": ` -l ([a-z][a-z-]*)`,
+			page: `Fl -([a-z][a-z-]*)`, "packaging/completions/" + program + ".bash": `--([a-z][a-z-]*)`,
+			"packaging/completions/" + program + ".zsh": `--([a-z][a-z-]*)`, "packaging/completions/" + program + ".fish": ` -l ([a-z][a-z-]*)`,
 		} {
-			text := packaged(t, name)
+			text := shipped(t, name)
 			if begin := map[string]string{".8": ".It ", ".1": ".It ", ".fish": "complete "}[filepath.Ext(name)]; begin != "" {
 				text = strings.Join(regexp.MustCompile(`(?m)^`+regexp.QuoteMeta(begin)+`.*$`).FindAllString(text, -1), "\n")
 			}

@@ -21,17 +21,16 @@ import (
 	"rexec/internal/proto"
 )
 
-const packaging = "../packaging/"
-
 // pages are the manual pages.
-var pages = []string{"man/rexec.1", "man/rexecd.8", "man/rexecd.toml.5"}
+var pages = []string{"doc/rexec.1", "doc/rexecd.8", "doc/rexecd.toml.5"}
 
 // shells have completions, each under its own suffix.
 var shells = []string{"bash", "zsh", "fish"}
 
-func packaged(t *testing.T, name string) string {
+// shipped reads a file of the repository.
+func shipped(t *testing.T, name string) string {
 	t.Helper()
-	text, err := os.ReadFile(packaging + name)
+	text, err := os.ReadFile("../" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +112,7 @@ func usageText(file *ast.File) string {
 }
 
 func TestPagesHaveCommandLine(t *testing.T) {
-	page := map[string]string{"rexec": packaged(t, "man/rexec.1"), "rexecd": packaged(t, "man/rexecd.8")}
+	page := map[string]string{"rexec": shipped(t, "doc/rexec.1"), "rexecd": shipped(t, "doc/rexecd.8")}
 	for program, line := range commandLines(t) {
 		for _, option := range line.options {
 			if !regexp.MustCompile(`(?m)^\.It .*Fl -` + option + `( |$)`).MatchString(page[program]) {
@@ -135,7 +134,7 @@ func TestPageHasVerbOptions(t *testing.T) {
 		"cmd/rexec/options.go": "Options", "cmd/rexec/sshoptions.go": "Options", "cmd/rexec/enroll.go": "Enrolling a key",
 		"cmd/rexec/ping.go": "Measuring round trips", "cmd/rexec/convert.go": "Converting text",
 	}
-	page := packaged(t, "man/rexec.1")
+	page := shipped(t, "doc/rexec.1")
 	for _, s := range sources(t) {
 		_, section, _ := strings.Cut(page, "\n.Ss "+titles[s.path]+"\n")
 		section, _, _ = regexpCut(section, `(?m)^\.S[sh] `)
@@ -155,8 +154,8 @@ func TestCompletionsHaveCommandLine(t *testing.T) {
 	form := map[string]string{"bash": `--%s`, "zsh": `--%s`, "fish": `-l %s`}
 	for program, line := range commandLines(t) {
 		for _, shell := range shells {
-			name := "completions/" + program + "." + shell
-			text := packaged(t, name)
+			name := "packaging/completions/" + program + "." + shell
+			text := shipped(t, name)
 			for _, option := range line.options {
 				want := fmt.Sprintf(form[shell], option)
 				if shell == "bash" && program == "rexecd" {
@@ -179,7 +178,7 @@ func TestCompletionsHaveCommandLine(t *testing.T) {
 
 // TestPageHasConfiguration wants every key with its default, in its section and in order.
 func TestPageHasConfiguration(t *testing.T) {
-	rest := packaged(t, "man/rexecd.toml.5")
+	rest := shipped(t, "doc/rexecd.toml.5")
 	for line := range strings.Lines(config.Default().TOML()) {
 		line = strings.TrimSpace(line)
 		want := ".It Ic " + strings.ReplaceAll(line, `"`, `\(dq`)
@@ -207,7 +206,7 @@ func regexpCut(s, pattern string) (before, after string, found bool) {
 
 // TestPageHasRecord wants the settings of config.toml, and the fields and states of the record.
 func TestPageHasRecord(t *testing.T) {
-	_, page, _ := strings.Cut(packaged(t, "man/rexec.1"), ".Sh THE RECORD")
+	_, page, _ := strings.Cut(shipped(t, "doc/rexec.1"), ".Sh THE RECORD")
 	want := []string{"Ic match"}
 	for f := range reflect.TypeFor[hosts.Settings]().Fields() {
 		want = append(want, "Ic "+f.Tag.Get("toml"))
@@ -248,6 +247,6 @@ func run(t *testing.T, name string, args ...string) {
 
 func TestPagesLint(t *testing.T) {
 	for _, page := range pages {
-		run(t, "mandoc", "-T", "lint", "-W", "warning", packaging+page)
+		run(t, "mandoc", "-T", "lint", "-W", "warning", "../"+page)
 	}
 }

@@ -111,13 +111,13 @@ func TestCannotExecute(t *testing.T) {
 		want       string
 		err        error
 	}{
-		{"missing", "/nonexistent/command", 127, "command not found", unix.ENOENT},
+		{"missing", "/proc/nonexistent/command", 127, "command not found", unix.ENOENT},
 		{"not executable", write(t, "f", "#!/bin/sh\n", 0o644), 126, unusable + "permission denied", unix.EACCES},
 		{"directory", openDir(t), 126, unusable + "is a directory", unix.EACCES},
 		{"below a file", "/etc/passwd/x", 126, unusable + "not a directory", unix.ENOTDIR},
 		{"no #!", write(t, "f", "echo hi\n", 0o755), 126, unusable + "exec format error", unix.ENOEXEC},
 		{"empty file", write(t, "f", "", 0o755), 126, unusable + "exec format error", unix.ENOEXEC},
-		{"missing interpreter", write(t, "f", "#!/nonexistent/sh\n", 0o755), 127,
+		{"missing interpreter", write(t, "f", "#!/proc/nonexistent/sh\n", 0o755), 127,
 			"command found, but not the interpreter that its #! line or its header names", unix.ENOENT},
 		{"busy", busy, 126, unusable + "text file busy", unix.ETXTBSY},
 		{"symlink loop", loop, 126, unusable + "too many levels of symbolic links", unix.ELOOP},
@@ -142,7 +142,7 @@ func TestSearch(t *testing.T) {
 	denied := write(t, "cmd", "#!/bin/sh\nexit 1\n", 0o644)
 	good := write(t, "cmd", "#!/bin/sh\nexit 11\n", 0o755)
 	second := write(t, "cmd", "#!/bin/sh\nexit 12\n", 0o755)
-	broken := write(t, "cmd", "#!/nonexistent/sh\n", 0o755)
+	broken := write(t, "cmd", "#!/proc/nonexistent/sh\n", 0o755)
 	format := write(t, "cmd", "exit 3\n", 0o755)
 	asDir := openDir(t)
 	if err := os.Mkdir(filepath.Join(asDir, "cmd"), 0o755); err != nil {
@@ -157,7 +157,7 @@ func TestSearch(t *testing.T) {
 	}{
 		{"first wins", []string{d(good), d(second)}, "", 11},
 		{"order", []string{d(second), d(good)}, "", 12},
-		{"missing directories", []string{"/nonexistent", "/etc/passwd", d(good)}, "", 11},
+		{"missing directories", []string{"/proc/nonexistent", "/etc/passwd", d(good)}, "", 11},
 		{"denied, then good", []string{d(denied), d(good)}, "", 11},
 		{"directory, then good", []string{asDir, d(good)}, "", 11},
 		{"broken, then good", []string{d(broken), d(good)}, "", 11},
@@ -255,7 +255,7 @@ func TestCannotEnter(t *testing.T) {
 			if tt.name == "closed" && account.UID == 0 {
 				continue // root may enter
 			}
-			for _, argv0 := range []string{"/bin/true", "true", "/nonexistent", "nonexistent"} {
+			for _, argv0 := range []string{"/bin/true", "true", "/proc/nonexistent", "nonexistent"} {
 				spec := shell(t, "")
 				spec.Account = account
 				spec.Argv = []string{argv0}

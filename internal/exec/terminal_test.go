@@ -297,7 +297,7 @@ func TestTerminalStop(t *testing.T) {
 func TestTerminalOfNothing(t *testing.T) {
 	l := newLauncher(t)
 	spec := onTerminal(t, `echo ran`)
-	spec.Argv = []string{"/nonexistent"}
+	spec.Argv = []string{"/proc/nonexistent"}
 	before := openFiles()
 	_, err := l.Start(spec)
 	var refused *StartError
