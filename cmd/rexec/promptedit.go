@@ -178,6 +178,15 @@ func (c *charsets) hostText(text string) string {
 	return string(conv.Close(conv.Append(nil, []byte(text))))
 }
 
+// typedHere is what was typed for the host as this side's terminal has sent it.
+func (c *charsets) typedHere(typed []byte) []byte {
+	if c.local == c.cmd || !charset.Converts(c.cmd, c.local) {
+		return typed
+	}
+	conv := charset.NewConverter(c.cmd, c.local)
+	return conv.Close(conv.Append(nil, typed))
+}
+
 // decoder takes what is typed apart into characters; nil for UTF-8.
 func (c *charsets) decoder() lineedit.Decode {
 	if c.local == charset.UTF8 || c.local == charset.Raw {

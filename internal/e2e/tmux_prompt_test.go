@@ -207,7 +207,9 @@ func TestPromptTypedAhead(t *testing.T) {
 	for _, line := range []string{"first", "second", "echo third=3"} {
 		w.line(line)
 	}
-	w.typeText("echo fourg")
+	w.typeText("echo rm")
+	w.keys("C-w") // the terminal there takes words back, too
+	w.typeText("fourg")
 	w.keys("BSpace")
 	w.shows("echo four")
 	if err := os.WriteFile(gate, nil, 0o600); err != nil {
