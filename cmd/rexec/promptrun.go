@@ -60,7 +60,8 @@ func (l *editedLines) runOnTerminal(ctx context.Context, cmd client.Command) (*c
 	defer l.freshLine()
 	result, err := p.client.Run(ctx, &cmd)
 	loan.End()
-	if result != nil && result.Signal != "HUP" { // else what was typed was meant for what is gone
+	// What was typed for a line that was hung up, or of which nobody knows what it took, is for no other one.
+	if result != nil && result.Signal != "HUP" && result.State != proto.StateLost {
 		l.keys.Unread(p.charsets.typedHere(typed.after(&result.Exit)))
 	}
 	return result, err
