@@ -142,7 +142,7 @@ func TestWalkingTheHistory(t *testing.T) {
 }
 
 func TestCompletion(t *testing.T) {
-	files := []string{"alpha", "alphabet", "beta/", "中文", "with\\ space", "with\\$dollar"}
+	files := []string{"alpha", "alphabet", "beta/", "中文", "with\\ space", "with\\$dollar", "rm\u202etxt", "c1\u009b31m", "ge\u3000f"}
 	complete := func(_ context.Context, text string) (Completion, error) {
 		start := strings.LastIndex(text, " ") + 1
 		c := Completion{Start: start}
@@ -172,6 +172,9 @@ func TestCompletion(t *testing.T) {
 		{"ls 中 x" + left + left + "\ty\r", "ls 中文y x", ""},
 		{"ls w\t\r", "ls with", ""},
 		{"ls z\t\r", "ls z", ""},
+		{"ls rm\t\r", "ls rm", "rm\u202etxt"},
+		{"ls c\t\r", "ls c", ""},
+		{"ls g\t\r", "ls ge\u3000f ", ""},
 		{"fail\t\r", "fail", ""},
 		{"many\t\r", "many", "and 83 more\r\n"},
 		{"echo 'x\rls b\t'\r", "echo 'x\nls beta/'", ""},
