@@ -54,6 +54,7 @@ func TestEditing(t *testing.T) {
 	for _, tt := range []struct{ typed, want string }{
 		{"ls -l\r", "ls -l"},
 		{"\r", ""},
+		{"xy" + left + strings.Repeat("a", 200) + "z" + del + "\r", "x" + strings.Repeat("a", 200) + "z"},
 		{"ehco\x1b[D\x1b[D" + "\x7f\x1b[3~ch\r", "echo"},
 		{"echo 中文😀x" + left + left + "\x7f" + "字\r", "echo 中字😀x"},
 		{"bc" + home + "a" + end + "d\r", "abcd"},
