@@ -132,6 +132,15 @@ func TestTypedAhead(t *testing.T) {
 	}
 }
 
+// TestCutAhead: a line that the terminal has cut must not run.
+func TestCutAhead(t *testing.T) {
+	for n, want := range map[int]bool{0: false, 4094: false, 4095: true, 4096: false} {
+		if got := isCut([]byte("ls\n" + strings.Repeat("x", n) + "\npwd\n")); got != want {
+			t.Errorf("%d bytes: %v", n, got)
+		}
+	}
+}
+
 // neverending is one byte again and again.
 type neverending byte
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"os"
@@ -62,7 +63,13 @@ func (l *editedLines) runOnTerminal(ctx context.Context, cmd client.Command) (*c
 	loan.End()
 	// What was typed for a line that was hung up, or of which nobody knows what it took, is for no other one.
 	if result != nil && result.Signal != "HUP" && result.State != proto.StateLost {
-		l.keys.Unread(p.charsets.typedHere(typed.after(&result.Exit)))
+		rest := typed.after(&result.Exit)
+		if isCut(rest) {
+			rest = nil
+			l.freshLine()
+			notef(p.words, "what was typed ahead is dropped: a line of it was longer than the host's terminal takes")
+		}
+		l.keys.Unread(p.charsets.typedHere(rest))
 	}
 	return result, err
 }
@@ -180,6 +187,17 @@ func (t *typedAhead) after(x *proto.Exit) []byte {
 		return t.last[given:]
 	}
 	return slices.Concat(x.Unread, t.last[given:])
+}
+
+// isCut reports whether a line is as long as a terminal takes, which leaves out what is beyond without a word (termios(3)).
+func isCut(text []byte) bool {
+	const most = 4095 // bytes in front of the line end, on Linux
+	for line := range bytes.SplitSeq(text, []byte("\n")) {
+		if len(line) == most {
+			return true
+		}
+	}
+	return false
 }
 
 // madeOf reports whether a terminal can have made a text of what was typed: it leaves out keys that take others back,
