@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
 	"os"
 	"time"
@@ -170,21 +169,11 @@ func (c *charsets) localBytes(text string) string {
 }
 
 // hostText is text of the host in UTF-8.
-func (c *charsets) hostText(text string) string {
-	if c.cmd == charset.UTF8 || c.cmd == charset.Raw {
-		return text
-	}
-	conv := charset.NewConverter(c.cmd, charset.UTF8)
-	return string(conv.Close(conv.Append(nil, []byte(text))))
-}
+func (c *charsets) hostText(text string) string { return converted(c.cmd, charset.UTF8, text) }
 
 // typedHere is what was typed for the host as this side's terminal has sent it.
 func (c *charsets) typedHere(typed []byte) []byte {
-	if c.local == c.cmd || !charset.Converts(c.cmd, c.local) {
-		return typed
-	}
-	conv := charset.NewConverter(c.cmd, c.local)
-	return conv.Close(conv.Append(nil, typed))
+	return []byte(converted(c.cmd, c.local, string(typed)))
 }
 
 // decoder takes what is typed apart into characters; nil for UTF-8.
@@ -222,5 +211,3 @@ func (l *editedLines) openHistory() ([]string, error) {
 	l.history, entries, err = lineedit.OpenHistory(path)
 	return entries, err
 }
-
-var errNoState = errors.New("no place for it; set HOME or XDG_STATE_HOME")
