@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -184,5 +185,25 @@ func TestDecodedKeys(t *testing.T) {
 	}
 	if (&charsets{local: charset.UTF8}).decoder() != nil {
 		t.Error("UTF-8 is decoded by somebody else")
+	}
+}
+
+// TestPlainEnd: a line that its input ended inside of is not one.
+func TestPlainEnd(t *testing.T) {
+	in, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	_, err = io.WriteString(w, "echo a\nrm -rf x")
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	lines := (&program{in: in, out: in, words: io.Discard}).readPlainly(nil)
+	if line, err := lines.read(t.Context(), "$ "); err != nil || line != "echo a" {
+		t.Errorf("%q, %v", line, err)
+	}
+	if line, err := lines.read(t.Context(), "$ "); !errors.Is(err, io.EOF) {
+		t.Errorf("%q, %v", line, err)
 	}
 }
