@@ -38,7 +38,8 @@ func (s *prompt) edit(ctx context.Context) (*editedLines, error) {
 	l.keys = lineedit.NewKeyboard(terminalInput(p.in, &p.raw))
 	entries, notKept := l.openHistory()
 	editor, err := lineedit.New(lineedit.Options{
-		Keys: l.keys, Out: p.localOut(), Size: p.size, Decode: p.charsets.decoder(), Suspend: stopAndGoOn,
+		Keys: l.keys, Out: p.localOut(), Size: p.size, Decode: p.charsets.decoder(),
+		Suspend:    func(ctx context.Context) { stopAndGoOn(ctx, p.in) },
 		Unfinished: lineedit.Unfinished, Complete: l.complete, History: entries,
 	})
 	if err != nil {
@@ -50,8 +51,7 @@ func (s *prompt) edit(ctx context.Context) (*editedLines, error) {
 	if notKept != nil {
 		s.once("the history is not kept: " + printable(notKept.Error()))
 	}
-	go p.raw.watchStops(ctx, p.in)
-	go onContinue(ctx, l.editor.Redraw)
+	go p.raw.watchStops(ctx, p.in, l.editor.Redraw)
 	windows := make(chan proto.Window)
 	go watchWindow(ctx, p.out, windowOf(p.out), windows)
 	go func() {

@@ -501,6 +501,12 @@ func TestPromptAfterTheEnd(t *testing.T) {
 		w.sane()
 		w.line("clear; fg")
 		w.ready("echo on=1")
+		stop()
+		w.await("[1]+  Stopped")
+		w.line("clear; bg; echo in the back")
+		w.await("in the back")
+		w.line("clear; fg") // no signal tells of that
+		w.ready("echo on=1")
 		w.keys("Enter")
 		w.await("on=1")
 		w.ready("")
