@@ -138,10 +138,14 @@ func (c *charsets) shell(what, text string) ([]byte, error) {
 
 // utf8 is text of this side in UTF-8, for messages and for what is text on the wire.
 func (c *charsets) utf8(text string) string {
-	if !charset.Converts(c.local, charset.UTF8) || c.local == charset.UTF8 {
+	return converted(c.local, charset.UTF8, text)
+}
+
+func converted(from, to charset.Mode, text string) string {
+	if from == to || !charset.Converts(from, to) {
 		return text
 	}
-	conv := charset.NewConverter(c.local, charset.UTF8)
+	conv := charset.NewConverter(from, to)
 	return string(conv.Close(conv.Append(nil, []byte(text))))
 }
 

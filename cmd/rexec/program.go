@@ -40,6 +40,8 @@ type program struct {
 	keep     *keeping // nil: no background process is wanted
 	signals  chan (<-chan string)
 	raw      rawTerminal // this side's, for a command on a terminal
+
+	prompting bool // it runs the lines of a prompt
 }
 
 // run is the whole program; it returns the exit code.

@@ -46,6 +46,7 @@ func (p *program) prompt(ctx context.Context, request *proto.Run, signals <-chan
 	if request.Name != "" {
 		return 0, misuse("--id names one command, and a prompt runs many")
 	}
+	p.prompting = true
 	s := &prompt{
 		p: p, request: *request, signals: signals, lasting: true, told: map[string]bool{},
 		place: place{host: p.target.host, user: p.target.user},

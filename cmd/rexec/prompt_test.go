@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -103,28 +104,65 @@ func TestHistoryPath(t *testing.T) {
 	}
 }
 
-// TestTypedAhead: what a command has not taken is found again, also if its terminal edited the line.
+// TestTypedAhead: what a command has not taken is found again, as its terminal has edited it.
 func TestTypedAhead(t *testing.T) {
 	for _, tt := range []struct {
-		typed string
-		taken int
-		want  string
+		typed  string
+		given  int    // bytes that the terminal was given
+		unread string // that the terminal had at the end
+		want   string
 	}{
-		{"abc", 3, ""}, {"abc", 1, "bc"}, {"abc", 0, "abc"}, {"abc", 9, ""}, {"one\rtwo\r", 4, "two\r"},
-		{"one\rtx\x7fwo\r", 6, "tx\x7fwo\r"}, {"x\rls\x15pwd", 5, "pwd"},
+		{"abc", 3, "", ""}, {"abc", 1, "", "bc"}, {"abc", 0, "", "abc"}, {"abc", 9, "", ""}, {"abc", 2, "b", "bc"},
+		{"one\rtwo\r", 8, "two\n", "two\n"}, {"one\rx\x7ftwo\rthree", 10, "two\n", "two\nthree"},
+		{"echo rm x\x17y\r", 12, "echo rm y\n", "echo rm y\n"}, {"a\x13\x11b\r\x04", 6, "ab\n\x04", "ab\n\x04"},
+		{"ab\r", 3, "rm\n", ""}, {"ab\rc", 3, "abb\n", "c"},
 	} {
 		typed := &typedAhead{r: strings.NewReader(tt.typed)}
 		// Some of it was read before the end, some is still on its way.
 		if _, err := io.ReadFull(typed, make([]byte, len(tt.typed)/2)); err != nil {
 			t.Fatal(err)
 		}
-		if got := string(typed.after(uint64(tt.taken))); got != tt.want {
-			t.Errorf("%q of which %d are taken: %q, want %q", tt.typed, tt.taken, got, tt.want)
+		x := &proto.Exit{StdinBytes: uint64(tt.given - len(tt.unread)), Unread: []byte(tt.unread)}
+		if got := string(typed.after(x)); got != tt.want {
+			t.Errorf("%q with %d given and %q unread: %q, want %q", tt.typed, tt.given, tt.unread, got, tt.want)
 		}
 	}
-	for typed, want := range map[string]string{"ab\x7fc": "ac", "中\x7fx": "x", "a\rb\x15c": "a\rc", "\x7fa": "a"} {
-		if got := string(lineOf([]byte(typed))); got != want {
-			t.Errorf("%q makes the line %q, want %q", typed, got, want)
+	long := &typedAhead{r: io.LimitReader(neverending('a'), 3*maxRemembered)}
+	if got := long.after(&proto.Exit{StdinBytes: maxRemembered / 2}); got != nil {
+		t.Errorf("%d bytes without their begin", len(got))
+	}
+}
+
+// TestCutAhead: a line that the terminal has cut must not run.
+func TestCutAhead(t *testing.T) {
+	for n, want := range map[int]bool{0: false, 4094: false, 4095: true, 4096: false} {
+		if got := isCut([]byte("ls\n" + strings.Repeat("x", n) + "\npwd\n")); got != want {
+			t.Errorf("%d bytes: %v", n, got)
+		}
+	}
+}
+
+// neverending is one byte again and again.
+type neverending byte
+
+func (c neverending) Read(b []byte) (int, error) {
+	for i := range b {
+		b[i] = byte(c)
+	}
+	return len(b), nil
+}
+
+func TestTypedHere(t *testing.T) {
+	for _, tt := range []struct {
+		local, cmd  charset.Mode
+		typed, want string
+	}{
+		{charset.GBK, charset.UTF8, "ls 中\n", "ls \xd6\xd0\n"}, {charset.UTF8, charset.GBK, "\xd6\xd0\x1b[A", "中\x1b[A"},
+		{charset.UTF8, charset.UTF8, "\xd6\xff", "\xd6\xff"}, {charset.GBK, charset.Raw, "\xd6", "\xd6"},
+	} {
+		c := &charsets{local: tt.local, cmd: tt.cmd}
+		if got := string(c.typedHere([]byte(tt.typed))); got != tt.want {
+			t.Errorf("%s, %s: %q, want %q", tt.local, tt.cmd, got, tt.want)
 		}
 	}
 }
@@ -147,5 +185,25 @@ func TestDecodedKeys(t *testing.T) {
 	}
 	if (&charsets{local: charset.UTF8}).decoder() != nil {
 		t.Error("UTF-8 is decoded by somebody else")
+	}
+}
+
+// TestPlainEnd: a line that its input ended inside of is not one.
+func TestPlainEnd(t *testing.T) {
+	in, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	_, err = io.WriteString(w, "echo a\nrm -rf x")
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	lines := (&program{in: in, out: in, words: io.Discard}).readPlainly(nil)
+	if line, err := lines.read(t.Context(), "$ "); err != nil || line != "echo a" {
+		t.Errorf("%q, %v", line, err)
+	}
+	if line, err := lines.read(t.Context(), "$ "); !errors.Is(err, io.EOF) {
+		t.Errorf("%q, %v", line, err)
 	}
 }

@@ -11,23 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// onContinue calls back each time that this program goes on after a stop, until ctx ends.
-func onContinue(ctx context.Context, back func()) {
-	continued := make(chan os.Signal, 1)
-	signal.Notify(continued, unix.SIGCONT)
-	defer signal.Stop(continued)
-	for {
-		select {
-		case <-continued:
-			back()
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// stopAndGoOn stops this program and what was started with it, and returns once it goes on.
-func stopAndGoOn() {
+// stopAndGoOn stops this program and what was started with it, and returns once it goes on where it can draw: in the
+// foreground. The end of ctx ends the waiting for that.
+func stopAndGoOn(ctx context.Context, in *os.File) {
 	continued := make(chan os.Signal, 1)
 	signal.Notify(continued, unix.SIGCONT)
 	defer signal.Stop(continued)
@@ -36,5 +22,8 @@ func stopAndGoOn() {
 	select {
 	case <-continued:
 	case <-time.After(moment):
+	}
+	for !inForeground(in) && ctx.Err() == nil {
+		<-time.After(lookEvery)
 	}
 }

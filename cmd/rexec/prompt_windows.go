@@ -1,8 +1,9 @@
 package main
 
-import "context"
+import (
+	"context"
+	"os"
+)
 
 // Consoles know no stops.
-
-func onContinue(context.Context, func()) {}
-func stopAndGoOn()                       {}
+func stopAndGoOn(context.Context, *os.File) {}

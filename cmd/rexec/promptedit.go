@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
 	"os"
 	"time"
@@ -31,7 +30,7 @@ func (s *prompt) edit(ctx context.Context) (*editedLines, error) {
 	p := s.p
 	awaitForeground(p.in)
 	l := &editedLines{
-		s: s, asking: make(chan struct{}, 1), pty: !p.options.ssh.noTTY, modes: ttymode.Read(int(p.in.Fd())),
+		s: s, asking: make(chan struct{}, 1), pty: !p.options.ssh.noTTY && !p.options.noStdin, modes: ttymode.Read(int(p.in.Fd())),
 	}
 	if err := p.raw.begin(p.in, p.out); err != nil {
 		return nil, err
@@ -39,7 +38,8 @@ func (s *prompt) edit(ctx context.Context) (*editedLines, error) {
 	l.keys = lineedit.NewKeyboard(terminalInput(p.in, &p.raw))
 	entries, notKept := l.openHistory()
 	editor, err := lineedit.New(lineedit.Options{
-		Keys: l.keys, Out: p.localOut(), Size: p.size, Decode: p.charsets.decoder(), Suspend: stopAndGoOn,
+		Keys: l.keys, Out: p.localOut(), Size: p.size, Decode: p.charsets.decoder(),
+		Suspend:    func(ctx context.Context) { stopAndGoOn(ctx, p.in) },
 		Unfinished: lineedit.Unfinished, Complete: l.complete, History: entries,
 	})
 	if err != nil {
@@ -51,8 +51,7 @@ func (s *prompt) edit(ctx context.Context) (*editedLines, error) {
 	if notKept != nil {
 		s.once("the history is not kept: " + printable(notKept.Error()))
 	}
-	go p.raw.watchStops(ctx, p.in)
-	go onContinue(ctx, l.editor.Redraw)
+	go p.raw.watchStops(ctx, p.in, l.editor.Redraw)
 	windows := make(chan proto.Window)
 	go watchWindow(ctx, p.out, windowOf(p.out), windows)
 	go func() {
@@ -170,12 +169,11 @@ func (c *charsets) localBytes(text string) string {
 }
 
 // hostText is text of the host in UTF-8.
-func (c *charsets) hostText(text string) string {
-	if c.cmd == charset.UTF8 || c.cmd == charset.Raw {
-		return text
-	}
-	conv := charset.NewConverter(c.cmd, charset.UTF8)
-	return string(conv.Close(conv.Append(nil, []byte(text))))
+func (c *charsets) hostText(text string) string { return converted(c.cmd, charset.UTF8, text) }
+
+// typedHere is what was typed for the host as this side's terminal has sent it.
+func (c *charsets) typedHere(typed []byte) []byte {
+	return []byte(converted(c.cmd, c.local, string(typed)))
 }
 
 // decoder takes what is typed apart into characters; nil for UTF-8.
@@ -213,5 +211,3 @@ func (l *editedLines) openHistory() ([]string, error) {
 	l.history, entries, err = lineedit.OpenHistory(path)
 	return entries, err
 }
-
-var errNoState = errors.New("no place for it; set HOME or XDG_STATE_HOME")

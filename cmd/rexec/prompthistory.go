@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"path/filepath"
 	"runtime"
 )
@@ -25,3 +26,5 @@ func historyPath(getenv func(string) string, server string) (string, error) {
 	}
 	return filepath.Join(dir, "rexec", "history", server), nil
 }
+
+var errNoState = errors.New("no place for it; set HOME or XDG_STATE_HOME")

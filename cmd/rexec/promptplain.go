@@ -46,7 +46,7 @@ func (l *plainLines) readAhead() {
 	r := bufio.NewReader(l.p.in)
 	for range l.next {
 		line, err := r.ReadString('\n')
-		if line == "" && err != nil {
+		if err != nil { // what nobody pressed Enter behind does not run
 			l.failed <- err
 			return
 		}

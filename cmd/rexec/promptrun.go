@@ -5,9 +5,9 @@ import (
 	"context"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
-	"unicode/utf8"
 
 	"rexec/internal/client"
 	"rexec/internal/proto"
@@ -61,8 +61,15 @@ func (l *editedLines) runOnTerminal(ctx context.Context, cmd client.Command) (*c
 	defer l.freshLine()
 	result, err := p.client.Run(ctx, &cmd)
 	loan.End()
-	if result != nil && result.Signal != "HUP" { // else what was typed was meant for what is gone
-		l.keys.Unread(typed.after(result.StdinBytes))
+	// What was typed for a line that was hung up, or of which nobody knows what it took, is for no other one.
+	if result != nil && result.Signal != "HUP" && result.State != proto.StateLost {
+		rest := typed.after(&result.Exit)
+		if isCut(rest) {
+			rest = nil
+			l.freshLine()
+			notef(p.words, "what was typed ahead is dropped: a line of it was longer than the host's terminal takes")
+		}
+		l.keys.Unread(p.charsets.typedHere(rest))
 	}
 	return result, err
 }
@@ -140,8 +147,8 @@ type typedAhead struct {
 	last  []byte
 }
 
-// maxRemembered is more than a terminal takes that nobody reads (N_TTY_BUF_SIZE), in bytes.
-const maxRemembered = 64 << 10
+// maxRemembered is more than a server takes that nobody reads, in bytes.
+const maxRemembered = 4 << 20
 
 // Read implements [io.Reader].
 func (t *typedAhead) Read(b []byte) (int, error) {
@@ -154,14 +161,15 @@ func (t *typedAhead) read(b []byte) (int, error) {
 	n, err := t.r.Read(b)
 	t.total += uint64(n)
 	t.last = append(t.last, b[:n]...)
-	if over := len(t.last) - maxRemembered; over > 0 {
-		t.last = append(t.last[:0], t.last[over:]...)
+	if len(t.last) > 2*maxRemembered { // not at each read: it copies
+		t.last = append(t.last[:0], t.last[len(t.last)-maxRemembered:]...)
 	}
 	return n, err
 }
 
-// after is what was typed behind the bytes that the command took. What is read from must have come to its end.
-func (t *typedAhead) after(taken uint64) []byte {
+// after is what was typed that the command did not take: what its terminal has kept, and what did not get there. What is
+// read from must have come to its end.
+func (t *typedAhead) after(x *proto.Exit) []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	buf := make([]byte, 1<<10)
@@ -170,38 +178,37 @@ func (t *typedAhead) after(taken uint64) []byte {
 			break
 		}
 	}
-	if taken >= t.total {
-		return nil
+	there := x.StdinBytes + uint64(len(x.Unread)) // bytes that the terminal was given
+	if there > t.total || t.total-there > uint64(len(t.last)) {
+		return nil // its begin is not known, and the rest of a line must not run as one
 	}
-	return lastTyped(t.last, t.total-taken)
+	given := len(t.last) - int(t.total-there)
+	if !madeOf(x.Unread, t.last[:given]) {
+		return t.last[given:]
+	}
+	return slices.Concat(x.Unread, t.last[given:])
 }
 
-// lastTyped is the end of what was typed of which a terminal has kept n bytes: as many, or more if keys that take
-// others back are among them (termios(3), VERASE, VKILL).
-func lastTyped(typed []byte, n uint64) []byte {
-	for i := len(typed) - 1; i >= 0; i-- {
-		if uint64(len(lineOf(typed[i:]))) == n {
-			return typed[i:]
+// isCut reports whether a line is as long as a terminal takes, which leaves out what is beyond without a word (termios(3)).
+func isCut(text []byte) bool {
+	const most = 4095 // bytes in front of the line end, on Linux
+	for line := range bytes.SplitSeq(text, []byte("\n")) {
+		if len(line) == most {
+			return true
 		}
 	}
-	return typed[len(typed)-int(min(n, uint64(len(typed)))):]
+	return false
 }
 
-// lineOf is what a terminal makes of typed bytes for who reads lines.
-func lineOf(typed []byte) []byte {
-	const kill, erase, backspace = 0x15, 0x7f, 0x08
-	var line []byte
+// madeOf reports whether a terminal can have made a text of what was typed: it leaves out keys that take others back,
+// and what they take, and has one line end for another (termios(3), ICRNL and INLCR). A text that is not was made by
+// a program there, whose words must not become lines.
+func madeOf(text, typed []byte) bool {
+	lineEnd := func(c byte) bool { return c == '\r' || c == '\n' }
 	for _, c := range typed {
-		begin := bytes.LastIndexAny(line, "\r\n") + 1
-		switch {
-		case c == kill:
-			line = line[:begin]
-		case c != erase && c != backspace:
-			line = append(line, c)
-		case len(line) > begin:
-			_, size := utf8.DecodeLastRune(line[begin:])
-			line = line[:len(line)-size]
+		if len(text) > 0 && (text[0] == c || lineEnd(text[0]) && lineEnd(c)) {
+			text = text[1:]
 		}
 	}
-	return line
+	return len(text) == 0
 }

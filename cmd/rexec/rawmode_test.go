@@ -108,7 +108,7 @@ func TestWatchStopsEnds(t *testing.T) {
 	defer r.Close()
 	defer w.Close()
 	done := make(chan struct{})
-	go func() { defer close(done); new(rawTerminal).watchStops(ctx, r) }()
+	go func() { defer close(done); new(rawTerminal).watchStops(ctx, r, func() {}) }()
 	cancel()
 	<-done
 }

@@ -73,8 +73,9 @@ func awaitForeground(in *os.File) {
 // lookEvery is how often a program in the background looks whether it still is: nothing tells it.
 const lookEvery = 200 * time.Millisecond
 
-// watchStops gives the terminal back while this program is stopped or in the background, until ctx ends.
-func (r *rawTerminal) watchStops(ctx context.Context, in *os.File) {
+// watchStops gives the terminal back while this program is stopped or in the background, until ctx ends, and calls back
+// each time that it has taken it again.
+func (r *rawTerminal) watchStops(ctx context.Context, in *os.File, back func()) {
 	continued, stop := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(continued, unix.SIGCONT)
 	defer signal.Stop(continued)
@@ -82,19 +83,25 @@ func (r *rawTerminal) watchStops(ctx context.Context, in *os.File) {
 		signal.Notify(stop, unix.SIGTSTP)
 	}
 	defer signal.Stop(stop)
-	look := time.After(0)
+	look, away := time.After(0), false
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-stop:
 			r.pause(func() { stopSelf(continued) })
+			away = true
 		case <-continued:
+			away = true
 		case <-look:
 		}
 		look = nil
-		if !r.resume(in) {
-			look = time.After(lookEvery)
+		switch {
+		case !r.resume(in):
+			look, away = time.After(lookEvery), true
+		case away:
+			away = false
+			back()
 		}
 	}
 }

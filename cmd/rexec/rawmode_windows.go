@@ -37,13 +37,13 @@ func (m *rawMode) leave(in, _ *os.File) {
 // Consoles know neither background nor stops, and put themselves back after a process that did not: nothing of this
 // has anything to do.
 
-func (*rawMode) lose()                                        {}
-func (*rawMode) end()                                         {}
-func inForeground(*os.File) bool                              { return true }
-func awaitForeground(*os.File)                                {}
-func (*rawTerminal) watchStops(_ context.Context, _ *os.File) {}
-func suspend()                                                {}
-func standGuard([]string) bool                                { return false }
+func (*rawMode) lose()                                            {}
+func (*rawMode) end()                                             {}
+func inForeground(*os.File) bool                                  { return true }
+func awaitForeground(*os.File)                                    {}
+func (*rawTerminal) watchStops(context.Context, *os.File, func()) {}
+func suspend()                                                    {}
+func standGuard([]string) bool                                    { return false }
 
 // terminalInput is what is typed at a console; a file that is none is read as it is.
 func terminalInput(f *os.File, raw *rawTerminal) io.Reader {

@@ -63,7 +63,7 @@ func (p *program) runOnTerminal(ctx context.Context, cmd *client.Command) (*clie
 	caught := cmd.Signals
 	wg.Go(func() { s.forward(ctx, caught) })
 	cmd.Signals = s.signals
-	wg.Go(func() { p.raw.watchStops(ctx, p.in) })
+	wg.Go(func() { p.raw.watchStops(ctx, p.in, func() {}) })
 	if f := p.screen(); f != nil {
 		windows := make(chan proto.Window)
 		wg.Go(func() { watchWindow(ctx, f, cmd.Run.Window, windows) })

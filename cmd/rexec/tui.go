@@ -73,6 +73,8 @@ func (p *program) hint(err error) string {
 		return key.hint
 	case errors.As(err, &said) && said.Code == proto.ErrorTakenOver:
 		return "another rexec asked for the same --id and gets its output and its outcome"
+	case errors.As(err, &lost) && p.prompting:
+		return "it may have run, or run still; nothing was started twice"
 	case errors.As(err, &lost):
 		return "it may have run, or run still; nothing was started twice. With --id NAME it is safe to ask again"
 	case errors.As(err, &denied):

@@ -55,6 +55,16 @@ func TestHungUpHint(t *testing.T) {
 	}
 }
 
+// TestLostHint: the option that a single command can have is none of a prompt's line.
+func TestLostHint(t *testing.T) {
+	for prompting, want := range map[bool]bool{false: true, true: false} {
+		hint := (&program{prompting: prompting}).hint(&client.LostError{Cause: client.ErrRestarted})
+		if strings.Contains(hint, "--id") != want || !strings.Contains(hint, "may have run") {
+			t.Errorf("prompt %v: %q", prompting, hint)
+		}
+	}
+}
+
 // TestLackOfMemoryIsTold: a KILL without a reason, or a code that a shell made of it, would leave the user guessing.
 func TestLackOfMemoryIsTold(t *testing.T) {
 	const reason = "the kernel ended 1 of its processes for lack of memory"

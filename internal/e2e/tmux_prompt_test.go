@@ -207,7 +207,9 @@ func TestPromptTypedAhead(t *testing.T) {
 	for _, line := range []string{"first", "second", "echo third=3"} {
 		w.line(line)
 	}
-	w.typeText("echo fourg")
+	w.typeText("echo rm")
+	w.keys("C-w") // the terminal there takes words back, too
+	w.typeText("fourg")
 	w.keys("BSpace")
 	w.shows("echo four")
 	if err := os.WriteFile(gate, nil, 0o600); err != nil {
@@ -498,6 +500,12 @@ func TestPromptAfterTheEnd(t *testing.T) {
 		w.await("[1]+  Stopped")
 		w.sane()
 		w.line("clear; fg")
+		w.ready("echo on=1")
+		stop()
+		w.await("[1]+  Stopped")
+		w.line("clear; bg; echo in the back")
+		w.await("in the back")
+		w.line("clear; fg") // no signal tells of that
 		w.ready("echo on=1")
 		w.keys("Enter")
 		w.await("on=1")

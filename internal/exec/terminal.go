@@ -3,6 +3,7 @@
 package exec
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -193,10 +194,14 @@ func (t *terminal) unread() []byte {
 			continue
 		}
 		if n <= 0 {
-			return all
+			break
 		}
 		all = append(all, buf[:n]...)
 	}
+	if mode.Lflag&unix.ICANON != 0 { // where the kernel has kept a NUL for the key that ends the input
+		all = bytes.ReplaceAll(all, []byte{0}, []byte{mode.Cc[unix.VEOF]})
+	}
+	return all
 }
 
 func (t *terminal) close() {

@@ -133,11 +133,11 @@ func TestTerminalEcho(t *testing.T) {
 // TestTerminalUnread: what nobody has read can be had while the command runs, also of a line that has no end.
 func TestTerminalUnread(t *testing.T) {
 	p := start(t, newLauncher(t), onTerminal(t, `read x; echo "$x"; exec sleep 60`))
-	typed(t, p, "one\ntwo\nthree")
+	typed(t, p, "one\ntwo\n\x04three")
 	if got := readLine(t, p.Stdout); got != "one" {
 		t.Fatal(got)
 	}
-	if got := p.Unread(); string(got) != "two\nthree" {
+	if got := p.Unread(); string(got) != "two\n\x04three" {
 		t.Errorf("%q", got)
 	}
 	if got := p.Unread(); len(got) > 0 {

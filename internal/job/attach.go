@@ -279,7 +279,7 @@ func (a *Attachment) Received() {
 	defer a.job.mu.Unlock()
 	if a.final {
 		a.job.received()
-		a.job.exit.ShellState = nil
+		a.job.exit.ShellState, a.job.exit.Unread = nil, nil
 	}
 }
 

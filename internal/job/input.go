@@ -18,7 +18,7 @@ type input struct {
 	eof     bool   // the client has sent all
 	closed  bool   // the command takes no more
 	filling bool   // a client's frame is being read into the log's memory
-	unread  uint64 // bytes that the command's terminal had taken and nobody has read
+	unread  []byte // what the command's terminal had taken and nobody has read
 }
 
 // close is called with the lock held.
@@ -53,7 +53,7 @@ func (j *Job) feed() {
 	}
 }
 
-// takeBack ends the input of a command on a terminal whose shell is about to end, and counts what nobody has read: a
+// takeBack ends the input of a command on a terminal whose shell is about to end, and takes what nobody has read: a
 // prompt's next line begins with it.
 func (j *Job) takeBack(fed <-chan struct{}) {
 	j.mu.Lock()
@@ -63,10 +63,13 @@ func (j *Job) takeBack(fed <-chan struct{}) {
 	terminal := j.proc.Terminal
 	j.mu.Unlock()
 	<-fed
-	n := len(terminal.Unread())
+	unread := terminal.Unread()
 	j.mu.Lock()
-	j.in.unread = uint64(n)
-	j.mu.Unlock()
+	defer j.mu.Unlock()
+	// Programs can put into a terminal what nobody has typed (TIOCSTI), and what would be too much is of that kind.
+	if len(unread) <= proto.MaxUnread && uint64(len(unread)) <= j.in.log.Base() {
+		j.in.unread = unread
+	}
 }
 
 // typeEnd ends the input of a command on a terminal behind the byte that was typed last: closing it would be a

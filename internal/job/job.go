@@ -229,6 +229,7 @@ func (j *Job) wait() {
 	}
 	x := j.record(status)
 	x.ShellState, x.ShellStateTooLarge = j.report.state()
+	x.Unread, j.in.unread = j.in.unread, nil
 	j.mu.Unlock()
 	j.table.finish(j, x)
 }
@@ -242,7 +243,7 @@ func (j *Job) record(s exec.Status) *proto.Exit {
 		Start: j.started.UnixNano(), End: s.Ended.UnixNano(),
 		UserTime: uint64(s.UserTime.Microseconds()), SystemTime: uint64(s.SystemTime.Microseconds()),
 		MaxRSS: uint64(s.MaxRSS), CoreDumped: s.CoreDumped,
-		StdinBytes:  j.in.log.Base() - min(j.in.log.Base(), j.in.unread),
+		StdinBytes:  j.in.log.Base() - uint64(len(j.in.unread)),
 		StdoutBytes: j.out[0].log.Head(), StderrBytes: j.out[1].log.Head(),
 		Background: j.out[0].late || j.out[1].late,
 	}

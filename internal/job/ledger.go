@@ -131,7 +131,7 @@ func (e *entry) answer(j *Job) *proto.Exit {
 func (l *Ledger) end(j *Job, x *proto.Exit) {
 	if e, err := l.read(j); err == nil {
 		written := *x
-		written.ShellState = nil // it has the shell's environment, and with it whatever secrets are there
+		written.ShellState, written.Unread = nil, nil // they have whatever secrets are in an environment, or were typed
 		e.Exit = written.Append(nil)
 		_ = l.write(j, *e)
 	}

@@ -52,19 +52,19 @@ func (j *Job) holds() int {
 func (j *Job) held() int {
 	n := j.out[0].log.Len() + j.out[1].log.Len()
 	if j.exit != nil {
-		n += len(j.exit.ShellState)
+		n += len(j.exit.ShellState) + len(j.exit.Unread)
 	}
 	return n
 }
 
-// evictBeyond forgets the output and the shell's state if it is more than room and nobody reads it, and returns what stays.
+// evictBeyond forgets the output, the shell's state and what nobody read if it is more than room and nobody reads it, and returns what stays.
 func (j *Job) evictBeyond(room int) int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	n := j.held()
 	if n > room && j.att == nil {
 		j.forgetOutput()
-		j.exit.ShellState = nil
+		j.exit.ShellState, j.exit.Unread = nil, nil
 		return 0
 	}
 	return n

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // Completion is what the last word of a text may become.
@@ -71,7 +72,11 @@ func (e *Editor) completed(before, after string, c Completion) bool {
 		e.list(before+after, c)
 		return false
 	}
-	done := clean(before[:c.Start] + word)
+	if strings.ContainsFunc(word, func(r rune) bool { return !unicode.IsGraphic(r) }) {
+		e.list(before+after, c) // in the line it would look like another name, or be one
+		return false
+	}
+	done := []rune(before[:c.Start] + word)
 	e.replace(append(done, []rune(after)...), len(done))
 	return true
 }

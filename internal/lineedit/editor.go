@@ -24,8 +24,9 @@ type Options struct {
 	// Size is the terminal's.
 	Size   func() (columns, rows int)
 	Decode Decode // of what Keys gives; default UTF-8
-	// Suspend is called for Ctrl-Z; it returns when the program goes on. Nil: the key does nothing.
-	Suspend func()
+	// Suspend is called for Ctrl-Z; it returns when the program goes on, or with its context, which Close ends. Nil: the
+	// key does nothing.
+	Suspend func(ctx context.Context)
 	// Unfinished says of a text that Enter continues it on a next line; default: never.
 	Unfinished func(text string) bool
 	// Complete says what the last word of a text may become; it ends with its context, which is cancelled by the next
@@ -155,7 +156,7 @@ func (e *Editor) suspend() bool {
 	}
 	_, _ = e.out.Write([]byte("\n")) // a terminal that is gone ends the reading, too
 	_ = e.out.pastes(false)()
-	e.o.Suspend()
+	e.o.Suspend(e.done)
 	_ = e.out.pastes(true)()
 	return true
 }

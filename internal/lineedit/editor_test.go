@@ -54,6 +54,7 @@ func TestEditing(t *testing.T) {
 	for _, tt := range []struct{ typed, want string }{
 		{"ls -l\r", "ls -l"},
 		{"\r", ""},
+		{"xy" + left + strings.Repeat("a", 200) + "z" + del + "\r", "x" + strings.Repeat("a", 200) + "z"},
 		{"ehco\x1b[D\x1b[D" + "\x7f\x1b[3~ch\r", "echo"},
 		{"echo 中文😀x" + left + left + "\x7f" + "字\r", "echo 中字😀x"},
 		{"bc" + home + "a" + end + "d\r", "abcd"},
@@ -142,7 +143,7 @@ func TestWalkingTheHistory(t *testing.T) {
 }
 
 func TestCompletion(t *testing.T) {
-	files := []string{"alpha", "alphabet", "beta/", "中文", "with\\ space", "with\\$dollar"}
+	files := []string{"alpha", "alphabet", "beta/", "中文", "with\\ space", "with\\$dollar", "rm\u202etxt", "c1\u009b31m", "ge\u3000f"}
 	complete := func(_ context.Context, text string) (Completion, error) {
 		start := strings.LastIndex(text, " ") + 1
 		c := Completion{Start: start}
@@ -172,6 +173,9 @@ func TestCompletion(t *testing.T) {
 		{"ls 中 x" + left + left + "\ty\r", "ls 中文y x", ""},
 		{"ls w\t\r", "ls with", ""},
 		{"ls z\t\r", "ls z", ""},
+		{"ls rm\t\r", "ls rm", "rm\u202etxt"},
+		{"ls c\t\r", "ls c", ""},
+		{"ls g\t\r", "ls ge\u3000f ", ""},
 		{"fail\t\r", "fail", ""},
 		{"many\t\r", "many", "and 83 more\r\n"},
 		{"echo 'x\rls b\t'\r", "echo 'x\nls beta/'", ""},

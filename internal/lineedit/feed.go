@@ -60,6 +60,9 @@ func (e *Editor) tell(k key) string {
 	}
 	switch k.name {
 	case keyText:
+		if len(k.text) > manyBytes {
+			return e.does(func() bool { e.insert(clean(k.text)); return true })
+		}
 		return string(clean(k.text))
 	case keyPaste:
 		// The last line end would only be an empty line, for Enter comes from who looks at it.

@@ -130,3 +130,26 @@ func TestHistoryCannotBeKept(t *testing.T) {
 		}
 	}
 }
+
+// TestLockedHistory: who holds the lock for ever keeps nobody from typing.
+func TestLockedHistory(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "h")
+	h, _, err := OpenHistory(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := lockFile(other); err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := h.Add("ls"); kept || err == nil {
+		t.Errorf("%v, %v", kept, err)
+	}
+	if _, _, err := OpenHistory(path); err == nil {
+		t.Error("opened")
+	}
+}

@@ -18,7 +18,7 @@ func decodeUTF8(b []byte) (rune, int) {
 	return utf8.DecodeRune(b)
 }
 
-// key is one key that was pressed: a name for what moves and deletes, else a text, which for a paste can be long.
+// key is one key that was pressed: a name for what moves and deletes, else a text, which can be long if it was pasted.
 type key struct {
 	name keyName
 	text string
@@ -69,7 +69,28 @@ func cut(b []byte, decode Decode) (k key, n int, more time.Duration) {
 	case r == utf8.RuneError:
 		return key{name: keyUnknown}, size, 0
 	}
+	if text, n := cutRun(b, decode); n > manyBytes {
+		return key{keyText, text}, n, 0
+	}
 	return key{keyText, string(r)}, size, 0
+}
+
+// manyBytes that wait at once are not typed one by one, but pasted at a terminal that puts no brackets around it. Put in
+// together they are drawn once, not once for each.
+const manyBytes = 64
+
+// cutRun finds the characters that stand for themselves at the begin of typed bytes.
+func cutRun(b []byte, decode Decode) (text string, n int) {
+	var run strings.Builder
+	for n < len(b) && b[n] >= ' ' && b[n] != 0x7f {
+		r, size := decode(b[n:])
+		if size == 0 || r == utf8.RuneError {
+			break
+		}
+		run.WriteRune(r)
+		n += size
+	}
+	return run.String(), n
 }
 
 const esc = 0x1b

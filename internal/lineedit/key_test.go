@@ -31,7 +31,8 @@ func TestKeys(t *testing.T) {
 		"\xe4\xb8":                       {{name: keyUnknown}, {name: keyUnknown}},
 		"\x1b[200~a\r\x03":               {{keyControl, "\x03"}},
 		"\x1b[200~" + strings.Repeat("x", 2*maxAhead) + "\x1b[201~y": {{keyPaste, strings.Repeat("x", 2*maxAhead)}, {keyText, "y"}},
-		"\x1b[200~cut": {{keyPaste, "cut"}},
+		"\x1b[200~cut":                   {{keyPaste, "cut"}},
+		strings.Repeat("中", 30) + "\rab": {{keyText, strings.Repeat("中", 30)}, {keyControl, "\r"}, {keyText, "a"}, {keyText, "b"}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			k := NewKeyboard(strings.NewReader(typed))

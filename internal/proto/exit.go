@@ -92,6 +92,10 @@ type Exit struct {
 	ShellState         []byte
 	ShellStateTooLarge bool // it has more than MaxState bytes or MaxEnv variables, and is not told
 
+	// Unread is what a Run with Lasting leaves in its terminal that nobody has read, as the terminal has made it of the
+	// last bytes of stdin. StdinBytes is without as many.
+	Unread []byte
+
 	// Charset and ConvertedLines are about the conversation in which the record is sent, not about the
 	// execution.
 	Charset        string // what the output was taken for: "utf-8", "gbk", "gb18030", "raw"; empty: not converted
@@ -121,6 +125,7 @@ const (
 	exitConverted  uint16 = 19
 	exitShellState uint16 = 20
 	exitTooLarge   uint16 = 21
+	exitUnread     uint16 = 22
 )
 
 // Append appends the message.
@@ -147,6 +152,7 @@ func (m *Exit) Append(b []byte) []byte {
 	w.u64(exitConverted, m.ConvertedLines)
 	w.bytes(exitShellState, m.ShellState)
 	w.flag(exitTooLarge, m.ShellStateTooLarge)
+	w.bytes(exitUnread, m.Unread)
 	return w.end()
 }
 
@@ -235,6 +241,8 @@ func (m *Exit) setOther(f Field) (known bool, err error) {
 		m.ShellState, err = f.bytes(MaxState)
 	case exitTooLarge:
 		m.ShellStateTooLarge, err = f.flag()
+	case exitUnread:
+		m.Unread, err = f.bytes(MaxUnread)
 	case exitCharset:
 		m.Charset, err = f.text(maxCharset)
 	default:

@@ -117,15 +117,16 @@ func recordGoldens() []golden {
 			value: &Exit{State: StateKilled, Code: 255, Signal: "KILL", Cause: CauseClientGone, Reason: "gone",
 				Start: 1, End: -1, UserTime: 2, SystemTime: 3, MaxRSS: 4, StdinBytes: 5, StdoutBytes: 6,
 				StderrBytes: 1<<64 - 1, CoreDumped: true, Truncated: true, Background: true, Replayed: true,
-				Charset: "gbk", ConvertedLines: 7, ShellState: []byte("/\x00"), ShellStateTooLarge: true,
-				Extra: []Field{{0x0016, []byte{0}}}},
+				Charset: "gbk", ConvertedLines: 7, ShellState: []byte("/\x00"), ShellStateTooLarge: true, Unread: []byte("ls\n"),
+				Extra: []Field{{0x0017, []byte{0}}}},
 			wire: []string{"19", "0001 00000008 0000000000000004", "0002 00000008 00000000000000ff",
 				"0003 00000004 4b494c4c", "0004 00000008 000000000000000d", "0005 00000004 676f6e65",
 				"0006 00000008 0000000000000001", "0007 00000008 ffffffffffffffff", "0008 00000008 0000000000000002",
 				"0009 00000008 0000000000000003", "000a 00000008 0000000000000004", "000b 00000008 0000000000000005",
 				"000c 00000008 0000000000000006", "000d 00000008 ffffffffffffffff", "000e 00000001 01",
 				"000f 00000001 01", "0010 00000001 01", "0011 00000001 01", "0012 00000003 67626b",
-				"0013 00000008 0000000000000007", "0014 00000002 2f00", "0015 00000001 01", "0016 00000001 00"}},
+				"0013 00000008 0000000000000007", "0014 00000002 2f00", "0015 00000001 01", "0016 00000003 6c730a",
+				"0017 00000001 00"}},
 	}
 }
 

@@ -122,6 +122,9 @@ const (
 	// MaxState bounds a shell's state, which is what fits in one argument of execve(2) for each of its variables, and
 	// leaves most of a request to the command.
 	MaxState = 128 << 10
+	// MaxUnread bounds what was typed and nobody has read: twice what a terminal of Linux holds with what is on its way
+	// into it.
+	MaxUnread = 128 << 10
 	// MaxSmall bounds every other message.
 	MaxSmall = 64 << 10
 	// MaxArgs and MaxEnv bound the counts inside a request, since a count of empty strings costs
@@ -145,7 +148,7 @@ func maxFrame(t Type) int {
 	case TypeRun:
 		return 1 + MaxRun
 	case TypeExit:
-		return MaxSmall + MaxState
+		return MaxSmall + MaxState + MaxUnread
 	default:
 		return MaxSmall
 	}

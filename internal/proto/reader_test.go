@@ -27,7 +27,7 @@ func claim(n uint32, typ Type) []byte {
 // TestFrameLengths: every type, before and after the proof, at and around its limit.
 func TestFrameLengths(t *testing.T) {
 	limits := map[Type]uint32{TypeStdout: 262_153, TypeStderr: 262_153, TypeStdin: 262_153, TypeRun: 1_048_577,
-		TypeStdoutText: 262_173, TypeStderrText: 262_173, TypeExit: 196_608}
+		TypeStdoutText: 262_173, TypeStderrText: 262_173, TypeExit: 327_680}
 	types := []Type{0x00, 0x04, 0x1f, 0x7f, 0x80, 0xff}
 	for typ := range wireTypes() {
 		types = append(types, typ)
