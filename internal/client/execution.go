@@ -342,6 +342,9 @@ func (x *execution) end(l *link) error {
 	if err != nil {
 		return err
 	}
+	if m.State == proto.StateRefused && x.started { // who is told of a refusal may run the command another way
+		return &LostError{ID: x.run.ID, Cause: fmt.Errorf("the server has begun to run it, and refuses to say more: %s", m.Reason)}
+	}
 	counted := [2]uint64{m.StdoutBytes, m.StderrBytes}
 	if m.State != proto.StateRefused && m.State != proto.StateLost && !m.Replayed {
 		for i := range x.out {

@@ -257,10 +257,10 @@ func TestForkBomb(t *testing.T) {
 	if left := p.Stop(0); left != nil {
 		t.Errorf("survivors: %v", left)
 	}
-	if took := time.Since(began); took > time.Second {
+	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("took %v", took)
 	}
-	within(t, p, time.Second)
+	within(t, p, 20*time.Second)
 	awaitRemoved(t, p)
 }
 
