@@ -72,7 +72,8 @@ func (t telling) report(family string) string {
 func lasting(shell, line string, t telling) (text string, ok bool) {
 	eval := `\eval ` + quotePOSIX(line) + closed
 	report := t.report(family(shell))
-	tell := `{ ` + findCopy + report + `} 2>/dev/null`
+	// The search comes before stderr is put aside, which would be the next pipe that is found.
+	tell := `{ \set +xv; } 2>/dev/null; ` + findCopy + `{ ` + report + `} 2>/dev/null`
 	// The status of a shell that ends with a trap on EXIT is the one from before it, and a signal that ends the shell
 	// still does.
 	atExit := `\trap '` + tell + `' EXIT; `
