@@ -83,7 +83,8 @@ func lasting(shell, line string, t telling) (text string, ok bool) {
 	case "dash", "ash":
 		return atExit + atInterrupt + eval, true
 	case "bash":
-		return atExit + eval, true
+		// Of a command that spans lines it takes the last for that of its first, so it gets none.
+		return atExit + strings.ReplaceAll(eval, "\n", `'$'\n''`), true
 	case "zsh":
 		return atExit + atInterrupt + zshOldDir + eval, true
 	case "sh", "ksh":

@@ -221,6 +221,20 @@ func TestClosedCopy(t *testing.T) {
 	}
 }
 
+// TestLineNumbers: a shell that counts lines counts those of what was typed.
+func TestLineNumbers(t *testing.T) {
+	p := newPrompt(t)
+	for _, p.account.Shell = range shells(t) {
+		p.state = []byte("/bin\x00PATH=/usr/bin:/bin\x00")
+		text := "echo $LINENO\n\n  echo 'a\n' $LINENO"
+		plain := p.request(text)
+		plain.Lasting, plain.State, plain.Dir = false, nil, []byte("/bin")
+		if with, without := p.run(p.request(text), nil), p.run(plain, nil); with.out != without.out {
+			t.Errorf("%s: %q, without lasting it is %q", p.account.Shell, with.out, without.out)
+		}
+	}
+}
+
 // TestTypedAhead: the record tells how much of what was typed a line on a terminal has not taken, be it one that the shell
 // would else replace itself for.
 func TestTypedAhead(t *testing.T) {
