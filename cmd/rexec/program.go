@@ -106,6 +106,12 @@ func (p *program) locate() error {
 	}
 	p.store = auth.OpenClientStore(dir)
 	p.target, err = resolve(p.options, p.settings, p.store)
+	p.tellPassedOver()
+	return err
+}
+
+// tellPassedOver tells what the command line has that does nothing here.
+func (p *program) tellPassedOver() {
 	for _, note := range p.options.ssh.notes {
 		p.logf("%s", note)
 	}
@@ -114,7 +120,6 @@ func (p *program) locate() error {
 			notef(p.words, "warning: %s", printable(warning))
 		}
 	}
-	return err
 }
 
 // prepare finds everything that is needed before a connection.

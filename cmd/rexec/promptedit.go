@@ -30,7 +30,7 @@ func (s *prompt) edit(ctx context.Context) (*editedLines, error) {
 	p := s.p
 	awaitForeground(p.in)
 	l := &editedLines{
-		s: s, asking: make(chan struct{}, 1), pty: !p.options.ssh.noTTY && !p.options.noStdin, modes: ttymode.Read(int(p.in.Fd())),
+		s: s, asking: make(chan struct{}, 1), pty: p.options.ssh.tty() != "no" && !p.options.noStdin, modes: ttymode.Read(int(p.in.Fd())),
 	}
 	if err := p.raw.begin(p.in, p.out); err != nil {
 		return nil, err

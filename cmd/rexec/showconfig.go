@@ -20,6 +20,7 @@ func (p *program) showConfig() error {
 	if p.settings, err = p.readSettings(dir); err != nil {
 		return err
 	}
+	p.tellPassedOver()
 	o, s := p.options, p.settings
 	t, err := findAddress(o, s)
 	if err != nil {
@@ -53,7 +54,7 @@ func (p *program) showConfig() error {
 	if command := o.ssh.remoteCommand.value; command != "none" {
 		line("remotecommand", command)
 	}
-	line("requesttty", cmp.Or(o.ssh.requestTTY.value, "auto"))
+	line("requesttty", o.ssh.tty())
 	for _, name := range o.ssh.sendEnv {
 		line("sendenv", name)
 	}

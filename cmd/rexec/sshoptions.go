@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -110,19 +111,23 @@ func (s *sshOptions) forward(option string) error {
 	return s.refuse(option + " (forwarding a port)")("")
 }
 
-// wantsTTY reports whether ssh would give the command a terminal: for -t if stdin is one.
-func (s *sshOptions) wantsTTY(stdin bool) bool {
-	n := s.ttys
+// tty is the RequestTTY that -t, -T and -o come to.
+func (s *sshOptions) tty() string {
 	switch {
 	case s.noTTY:
-		n = 0
-	case n > 0:
-	case s.requestTTY.value == "yes":
-		n = 1
-	case s.requestTTY.value == "force":
-		n = 2
+		return "no"
+	case s.ttys > 1:
+		return "force"
+	case s.ttys == 1:
+		return "yes"
 	}
-	return n > 1 || n == 1 && stdin
+	return cmp.Or(s.requestTTY.value, "auto")
+}
+
+// wantsTTY reports whether ssh would give the command a terminal: for -t if stdin is one.
+func (s *sshOptions) wantsTTY(stdin bool) bool {
+	asked := s.tty()
+	return asked == "force" || asked == "yes" && stdin
 }
 
 // wish adds the variables of SendEnv and SetEnv, which ssh offers and a server may leave out.

@@ -15,7 +15,9 @@ import (
 // users. If it may be made it is; else it is fs.ErrNotExist if there is none.
 func directory(create bool) (string, error) {
 	parent := os.Getenv("XDG_RUNTIME_DIR")
-	if parent == "" || private(parent) != nil { // after su(1) it is still somebody else's
+	// After su(1) it is still somebody else's. The specification has relative paths ignored: the background process
+	// is in another directory.
+	if !filepath.IsAbs(parent) || private(parent) != nil {
 		var err error
 		if parent, err = os.UserCacheDir(); err != nil {
 			return "", fmt.Errorf("no place for a socket: %w", err)

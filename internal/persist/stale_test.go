@@ -221,8 +221,12 @@ func TestDirectories(t *testing.T) {
 // TestRuntimeDirectory: that of another user, as su(1) leaves it, is passed over for the cache.
 func TestRuntimeDirectory(t *testing.T) {
 	for name, set := range map[string]func(t *testing.T, dir string){
-		"unset":          func(t *testing.T, _ string) { t.Setenv("XDG_RUNTIME_DIR", "") },
-		"missing":        func(t *testing.T, dir string) { t.Setenv("XDG_RUNTIME_DIR", dir+"/none") },
+		"unset":   func(t *testing.T, _ string) { t.Setenv("XDG_RUNTIME_DIR", "") },
+		"missing": func(t *testing.T, dir string) { t.Setenv("XDG_RUNTIME_DIR", dir+"/none") },
+		"relative": func(t *testing.T, dir string) {
+			t.Chdir(filepath.Dir(dir))
+			t.Setenv("XDG_RUNTIME_DIR", filepath.Base(dir))
+		},
 		"open to others": func(t *testing.T, dir string) { _ = os.Chmod(dir, 0o755) },
 		"somebody else's": func(t *testing.T, dir string) {
 			if os.Chown(dir, nobody, -1) != nil {

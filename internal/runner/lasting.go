@@ -72,7 +72,8 @@ func (t telling) report(family string) string {
 func lasting(shell, line string, t telling) (text string, ok bool) {
 	eval := `\eval ` + quotePOSIX(line) + closed
 	report := t.report(family(shell))
-	tell := `{ ` + findCopy + report + `} 2>/dev/null`
+	// The search comes before stderr is put aside, which would be the next pipe that is found.
+	tell := `{ \set +xv; } 2>/dev/null; ` + findCopy + `{ ` + report + `} 2>/dev/null`
 	// The status of a shell that ends with a trap on EXIT is the one from before it, and a signal that ends the shell
 	// still does.
 	atExit := `\trap '` + tell + `' EXIT; `
@@ -82,7 +83,8 @@ func lasting(shell, line string, t telling) (text string, ok bool) {
 	case "dash", "ash":
 		return atExit + atInterrupt + eval, true
 	case "bash":
-		return atExit + eval, true
+		// Of a command that spans lines it takes the last for that of its first, so it gets none.
+		return atExit + strings.ReplaceAll(eval, "\n", `'$'\n''`), true
 	case "zsh":
 		return atExit + atInterrupt + zshOldDir + eval, true
 	case "sh", "ksh":

@@ -208,6 +208,33 @@ func TestOutcomeAsWithout(t *testing.T) {
 	}
 }
 
+// TestClosedCopy: a line that closes the shell's copy of the descriptor tells no state, and none where others can read it.
+func TestClosedCopy(t *testing.T) {
+	p := newPrompt(t)
+	for _, p.account.Shell = range shells(t) {
+		p.state = []byte("/bin\x00PATH=/usr/bin:/bin\x00SECRET=hush\x00")
+		for _, line := range []string{"exec 9>&- 10>&- 11>&- 12>&-", "exec 10>&- 11>&- 12>&-; exit 3", "f() { exec 10>&- 11>&- 12>&-; exit 3; }; f"} {
+			if e := p.run(p.request(line), nil); strings.Contains(e.out+e.err, "hush") {
+				t.Errorf("%s, %q: stdout %q, stderr %q", p.account.Shell, line, e.out, e.err)
+			}
+		}
+	}
+}
+
+// TestLineNumbers: a shell that counts lines counts those of what was typed.
+func TestLineNumbers(t *testing.T) {
+	p := newPrompt(t)
+	for _, p.account.Shell = range shells(t) {
+		p.state = []byte("/bin\x00PATH=/usr/bin:/bin\x00")
+		text := "echo $LINENO\n\n  echo 'a\n' $LINENO"
+		plain := p.request(text)
+		plain.Lasting, plain.State, plain.Dir = false, nil, []byte("/bin")
+		if with, without := p.run(p.request(text), nil), p.run(plain, nil); with.out != without.out {
+			t.Errorf("%s: %q, without lasting it is %q", p.account.Shell, with.out, without.out)
+		}
+	}
+}
+
 // TestTypedAhead: the record tells how much of what was typed a line on a terminal has not taken, be it one that the shell
 // would else replace itself for.
 func TestTypedAhead(t *testing.T) {
