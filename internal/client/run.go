@@ -197,7 +197,12 @@ type patience struct {
 	since   time.Time // of the first failure in a row
 	refused time.Time // since when the server's port has been closed
 	delay   time.Duration
+	met     int // connections in a row that led to the execution and broke before anything moved
 }
+
+// maxMet is how many of them are followed by another one at once: a network may break in the middle of each large
+// frame, but a server that only greets and hangs up must not be called without a pause.
+const maxMet = 8
 
 // refusedPatience is shorter than the daemon's retention: a closed port means that the daemon has
 // ended, and with it every attached execution; but a proxy or a socket may be a moment behind.
@@ -216,8 +221,11 @@ func (p *patience) verdict(ctx context.Context, x *execution, err error) error {
 	if p.since.IsZero() || met || moved {
 		p.since = now
 	}
-	if moved {
-		p.delay = 0 // else a server that greets and hangs up would be called without a pause
+	switch {
+	case moved:
+		p.delay, p.met = 0, 0
+	case met && p.met < maxMet:
+		p.delay, p.met = 0, p.met+1
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		p.refused = time.Time{}

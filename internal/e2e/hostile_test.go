@@ -186,6 +186,12 @@ func TestHostileServer(t *testing.T) {
 			h.send(message(&proto.Exit{State: proto.StateRefused, Code: 255, Cause: proto.CausePolicy, Reason: hostileText}))
 			_, _ = io.Copy(io.Discard, h.conn)
 		}, true, "^[[31mrexec"},
+		{"a refusal of what it began", func(h *hostile) {
+			h.send(h.proof(proto.StatusAccepted, ""))
+			h.run()
+			h.send(started, message(&proto.Exit{State: proto.StateRefused, Code: 255, Cause: proto.CausePolicy, Reason: hostileText}))
+			_, _ = io.Copy(io.Discard, h.conn)
+		}, true, "outcome unknown: the server has begun to run it, and refuses to say more: "},
 		{"less output than it says", func(h *hostile) {
 			h.send(h.proof(proto.StatusAccepted, ""))
 			h.run()
