@@ -41,7 +41,8 @@ type lines interface {
 	close()
 }
 
-// prompt ends with 0 at the end of input, quit or exit, and with the number behind these if there is one.
+// prompt ends with 0 at the end of input, quit or exit, and with the number behind these if there is one. A signal that
+// ends it is an error.
 func (p *program) prompt(ctx context.Context, request *proto.Run, signals <-chan string) (int, error) {
 	if request.Name != "" {
 		return 0, misuse("--id names one command, and a prompt runs many")
@@ -98,7 +99,7 @@ func (s *prompt) loop(ctx context.Context) (int, error) {
 			return 0, err
 		}
 	}
-	return 0, nil
+	return 0, errSignaled
 }
 
 // begin runs an empty line, which brings the banner and the state that all begins with, and tells whether the key may

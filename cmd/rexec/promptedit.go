@@ -85,8 +85,7 @@ func (l *editedLines) read(_ context.Context, text string) (string, error) {
 			if name != "INT" { // ^C is a key here, so this one came from elsewhere, and means nothing to an editor
 				l.editor.Close()
 				<-done
-				l.s.ended = true
-				return "", io.EOF
+				return "", errSignaled
 			}
 		}
 	}

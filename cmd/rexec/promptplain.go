@@ -70,7 +70,7 @@ func (l *plainLines) read(_ context.Context, text string) (string, error) {
 		case name := <-l.signals:
 			if name != "INT" {
 				fmt.Fprintln(l.out)
-				return "", io.EOF
+				return "", errSignaled
 			}
 			fmt.Fprint(l.out, "\n", text)
 		}

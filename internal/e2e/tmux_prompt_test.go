@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -225,21 +224,17 @@ func TestPromptTypedAhead(t *testing.T) {
 	w.leave()
 }
 
+func TestPromptVim(t *testing.T) {
+	w := newWindow(t, direct)
+	w.prompt("")
+	w.vim()
+	w.ready("")
+	w.leave()
+}
+
 func TestPromptPrograms(t *testing.T) {
 	w := newWindow(t, direct)
 	w.prompt("")
-	if _, err := exec.LookPath("vim"); err == nil {
-		w.line("vim -u NONE -i NONE new")
-		w.await("~")
-		w.keys("i")
-		w.typeText("typed 中文")
-		w.await("typed 中文")
-		w.keys("Escape")
-		w.line(":q!")
-		w.ready("")
-	} else {
-		t.Log("vim was not tried:", err)
-	}
 	w.line("top -d 1")
 	w.await("Tasks:")
 	w.keys("q")
@@ -471,17 +466,18 @@ func TestPromptAfterTheEnd(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		end  func()
+		code string
 	}{
-		{"Ctrl-D", func() { w.keys("C-d") }},
-		{"quit", func() { w.line("quit") }},
-		{"TERM", func() { w.kill("TERM") }},
-		{"HUP", func() { w.kill("HUP") }},
-		{"TERM with text", func() { w.typeText("echo not=run"); w.ready("echo not=run"); w.kill("TERM") }},
+		{"Ctrl-D", func() { w.keys("C-d") }, "0"},
+		{"quit", func() { w.line("quit") }, "0"},
+		{"TERM", func() { w.kill("TERM") }, "255"},
+		{"HUP", func() { w.kill("HUP") }, "255"},
+		{"TERM with text", func() { w.typeText("echo not=run"); w.ready("echo not=run"); w.kill("TERM") }, "255"},
 		{"TERM while a command runs", func() {
 			w.line("sleep 100")
 			eventually(t, "it runs", func() bool { return len(w.daemon.Table().Jobs()) > 0 })
 			w.kill("TERM")
-		}},
+		}, "255"},
 	} {
 		t.Log(tt.name)
 		w.prompt("")
@@ -490,7 +486,7 @@ func TestPromptAfterTheEnd(t *testing.T) {
 		if strings.Contains(w.screen(), "\nnot=run") {
 			t.Errorf("it ran:\n%s", w.screen())
 		}
-		w.restored("0")
+		w.restored(tt.code)
 	}
 	for _, stop := range []func(){func() { w.keys("C-z") }, func() { w.kill("STOP") }} {
 		w.prompt("")

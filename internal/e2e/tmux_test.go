@@ -151,18 +151,6 @@ func TestScreen(t *testing.T) {
 	if screen := w.tmux("capture-pane", "-p", "-e"); !strings.Contains(screen, "\x1b[31mred") {
 		t.Errorf("nothing is red: %q", screen)
 	}
-	if _, err := exec.LookPath("vim"); err == nil {
-		w.line("vim -u NONE -i NONE new")
-		w.await("~")
-		w.keys("i")
-		w.tmux("send-keys", "-l", "typed 中文")
-		w.await("typed 中文")
-		w.keys("Escape")
-		w.line(":q!")
-		w.await("remote>")
-	} else {
-		t.Log("vim was not tried:", err)
-	}
 	w.line("clear; top -d 1")
 	w.await("Tasks:")
 	w.keys("q")
@@ -170,6 +158,32 @@ func TestScreen(t *testing.T) {
 	w.line("clear; exit 7")
 	w.await("local>")
 	w.restored("7")
+}
+
+// TestScreenVim draws on the whole screen, which is as before afterwards.
+func TestScreenVim(t *testing.T) {
+	w := newWindow(t, direct)
+	w.login("")
+	w.vim()
+	w.await("remote>")
+	w.line("clear; exit 7")
+	w.await("local>")
+	w.restored("7")
+}
+
+// vim types a text into an editor, which has to be installed, and leaves it.
+func (w *window) vim() {
+	w.t.Helper()
+	if _, err := exec.LookPath("vim"); err != nil {
+		w.t.Skip(err)
+	}
+	w.line("vim -u NONE -i NONE new")
+	w.await("~")
+	w.keys("i")
+	w.tmux("send-keys", "-l", "typed 中文")
+	w.await("typed 中文")
+	w.keys("Escape")
+	w.line(":q!")
 }
 
 // TestScreenAfterTheEnd: the terminal is as before, however a session ends.
