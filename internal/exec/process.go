@@ -185,7 +185,8 @@ func newStatus(ws unix.WaitStatus, usage *unix.Rusage) Status {
 // Signal sends sig to the whole tree: to the command's process group at once,
 // then to the members outside of it that a walk finds. It returns [ErrEnded]
 // when the main process has ended, even if others of the tree run on: those
-// are for [Process.Stop]. SIGTERM and SIGHUP are followed by SIGCONT.
+// are for [Process.Stop]. SIGTERM and SIGHUP are followed by SIGCONT, and on a
+// terminal by SIGWINCH for the group while it has not ended.
 func (p *Process) Signal(sig syscall.Signal) error {
 	if sig <= 0 || sig > rtMax {
 		return unix.EINVAL
@@ -197,8 +198,28 @@ func (p *Process) Signal(sig syscall.Signal) error {
 	if sig == unix.SIGTERM || sig == unix.SIGHUP {
 		_ = p.signalGroup(unix.SIGCONT) // a stopped process would not notice that it is to end
 		p.tree.signal(unix.SIGCONT, outsideGroup(p.PID))
+		p.remind()
 	}
 	return nil
+}
+
+// remind makes a command on a terminal look at a signal that it may have overlooked. readline, so bash, only notes
+// that SIGHUP came and looks at the note before it waits for a key: one that comes in between is not seen before the
+// next key. A terminal that is really gone would end that wait, and so does SIGWINCH, which changes nothing else.
+func (p *Process) remind() {
+	if p.terminal == nil {
+		return
+	}
+	go func() { // ends with the command, at the latest after its last reminder
+		for pause := 50 * time.Millisecond; pause < time.Second; pause *= 2 {
+			select {
+			case <-p.done:
+				return
+			case <-time.After(pause):
+				_ = p.signalGroup(unix.SIGWINCH)
+			}
+		}
+	}()
 }
 
 func (p *Process) signalGroup(sig syscall.Signal) error {

@@ -103,6 +103,7 @@ func (s *stop) ask() bool {
 			}
 		}
 	}
+	p.remind()
 	// While the main process is there, no walk can find the tree empty.
 	for s.sleep(p.done, time.Hour) && !isClosed(p.done) {
 	}

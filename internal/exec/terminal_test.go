@@ -261,6 +261,28 @@ func TestTerminalHangup(t *testing.T) {
 	}
 }
 
+// TestTerminalOverlookedHangup: a command that takes note of a signal and then waits as if there had been none is
+// woken, whether the signal alone was sent or its end is wanted.
+func TestTerminalOverlookedHangup(t *testing.T) {
+	const script = `trap hung=1 HUP; trap '' TERM; trap '[ "$hung" ] && kill -9 $! && exit 129' WINCH
+		echo ready; while :; do sleep 60 & wait $!; done`
+	for name, hangUp := range map[string]func(p *Process){
+		"signal": func(p *Process) { _ = p.Signal(unix.SIGHUP) },
+		"stop":   func(p *Process) { p.Stop(10 * time.Second) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := start(t, newLauncher(t), onTerminal(t, script))
+			if got := readLine(t, p.Stdout); got != "ready" {
+				t.Fatal(got)
+			}
+			hangUp(p)
+			if s := within(t, p, 5*time.Second); s.Code != 129 {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
 // TestTerminalInBackground: what holds the terminal after the end holds up nobody.
 func TestTerminalInBackground(t *testing.T) {
 	p := start(t, newLauncher(t), onTerminal(t, `trap '' HUP; sleep 60 & echo $!`))
