@@ -4,6 +4,7 @@ package runner
 
 import (
 	"bytes"
+	"fmt"
 	"net/netip"
 	"os"
 	osexec "os/exec"
@@ -372,8 +373,9 @@ func TestInterrupted(t *testing.T) {
 	begun := filepath.Join(p.account.Home, "begun")
 	interrupt := func(started *job.Process) {
 		for {
-			if _, err := os.Stat(begun); err == nil {
-				break
+			stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", started.PID))
+			if _, err := os.Stat(begun); err == nil && strings.Contains(string(stat), ") S ") {
+				break // it waits: a shell that does not yet takes the interrupt for one of its own
 			}
 			time.Sleep(5 * time.Millisecond)
 		}
