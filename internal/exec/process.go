@@ -186,7 +186,7 @@ func newStatus(ws unix.WaitStatus, usage *unix.Rusage) Status {
 // then to the members outside of it that a walk finds. It returns [ErrEnded]
 // when the main process has ended, even if others of the tree run on: those
 // are for [Process.Stop]. SIGTERM and SIGHUP are followed by SIGCONT, and on a
-// terminal by SIGWINCH for the group while it has not ended.
+// terminal by SIGCHLD for the main process while it has not ended.
 func (p *Process) Signal(sig syscall.Signal) error {
 	if sig <= 0 || sig > rtMax {
 		return unix.EINVAL
@@ -205,7 +205,8 @@ func (p *Process) Signal(sig syscall.Signal) error {
 
 // remind makes a command on a terminal look at a signal that it may have overlooked. readline, so bash, only notes
 // that SIGHUP came and looks at the note before it waits for a key: one that comes in between is not seen before the
-// next key. A terminal that is really gone would end that wait, and so does SIGWINCH, which changes nothing else.
+// next key. A terminal that is really gone would end that wait. So does SIGCHLD, which whoever catches it takes for
+// a reason to look; a second SIGHUP would end what a command does about the first, and SIGWINCH overwrites the note.
 func (p *Process) remind() {
 	if p.terminal == nil {
 		return
@@ -216,17 +217,20 @@ func (p *Process) remind() {
 			case <-p.done:
 				return
 			case <-time.After(pause):
-				_ = p.signalGroup(unix.SIGWINCH)
+				_ = p.signalTo(p.PID, unix.SIGCHLD)
 			}
 		}
 	}()
 }
 
-func (p *Process) signalGroup(sig syscall.Signal) error {
+func (p *Process) signalGroup(sig syscall.Signal) error { return p.signalTo(-p.PID, sig) }
+
+// signalTo sends a signal to the main process, or its group, while its number is certainly its own.
+func (p *Process) signalTo(pid int, sig syscall.Signal) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.reaped {
 		return ErrEnded
 	}
-	return unix.Kill(-p.PID, sig)
+	return unix.Kill(pid, sig)
 }

@@ -264,8 +264,8 @@ func TestTerminalHangup(t *testing.T) {
 // TestTerminalOverlookedHangup: a command that takes note of a signal and then waits as if there had been none is
 // woken, whether the signal alone was sent or its end is wanted.
 func TestTerminalOverlookedHangup(t *testing.T) {
-	const script = `trap hung=1 HUP; trap '' TERM; trap '[ "$hung" ] && kill -9 $! && exit 129' WINCH
-		echo ready; while :; do sleep 60 & wait $!; done`
+	const script = `trap hung=1 HUP; trap '' TERM; trap '[ "$hung" ] && kill -9 $! && exit 129' CHLD
+		sh -c 'trap "" HUP; echo ready; exec sleep 60' & while :; do wait $!; done`
 	for name, hangUp := range map[string]func(p *Process){
 		"signal": func(p *Process) { _ = p.Signal(unix.SIGHUP) },
 		"stop":   func(p *Process) { p.Stop(10 * time.Second) },
