@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -269,12 +268,8 @@ func TestDirectories(t *testing.T) {
 // TestRelativeDirectory wants a relative directory refused, or taken from the account's home.
 func TestRelativeDirectory(t *testing.T) {
 	x := newTarget(t)
-	home, err := user.Current()
-	if err != nil {
-		t.Fatal(err)
-	}
 	o := x.Peer(t).Run(proto.Run{Shell: []byte("pwd"), Dir: []byte(".")})
-	if o.Exit.State == proto.StateExited && string(o.Out[0]) != home.HomeDir+"\n" {
+	if o.Exit.State == proto.StateExited && string(o.Out[0]) != x.Home()+"\n" {
 		t.Errorf("the directory . is %q, the daemon's own and not the account's home", o.Out[0])
 	}
 	x.unharmed(t)

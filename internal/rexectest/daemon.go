@@ -59,6 +59,7 @@ type Daemon struct {
 	options Options
 	key     auth.ClientKey
 	address string
+	home    string
 	lines   logLines
 	starts  atomic.Int64
 
@@ -90,7 +91,7 @@ func New(t testing.TB, o Options) *Daemon {
 	if o.Key.ID == "" {
 		o.Key.ID = "test"
 	}
-	d := &Daemon{t: t, options: o}
+	d := &Daemon{t: t, options: o, home: t.TempDir()}
 	d.lines.t = t
 	id := d.identity()
 	d.key = d.AddKey(o.Key)
@@ -131,6 +132,10 @@ func (d *Daemon) StateDir() string { return d.options.StateDir }
 
 // KeysPath is the daemon's key file.
 func (d *Daemon) KeysPath() string { return filepath.Join(d.options.StateDir, "keys") }
+
+// Home is the home directory of the account of the test, as the daemon sees it: an empty one, so that no test depends
+// on somebody's startup files or leaves anything in theirs.
+func (d *Daemon) Home() string { return d.home }
 
 // Key is the client's half of the key in Options.
 func (d *Daemon) Key() auth.ClientKey { return d.key }
@@ -272,7 +277,7 @@ func (d *Daemon) runnerOptions() runner.Options {
 	e := config.Default().Exec
 	o := runner.Options{
 		Path: e.Path, Lang: e.Lang, Charset: charset.Auto, Env: map[string]string{}, AcceptEnv: e.AcceptEnv,
-		Umask: int(e.Umask), OOMScoreAdj: e.OOMScoreAdj,
+		Umask: int(e.Umask), OOMScoreAdj: e.OOMScoreAdj, Accounts: accounts{exec.NewAccounts(), d.home},
 	}
 	if d.options.Classic != nil {
 		o.VouchFor = d.options.Key.ID

@@ -45,6 +45,14 @@ type Options struct {
 	Complete []string
 	// VouchFor is the key that peers without a proof act as; empty: there are no such peers.
 	VouchFor string
+	// Accounts is who looks accounts up; nil: the system's.
+	Accounts Accounts
+}
+
+// Accounts looks up whom commands run as, as [exec.Accounts] does.
+type Accounts interface {
+	Lookup(ctx context.Context, name string) (exec.Account, error)
+	Self(ctx context.Context) (exec.Account, error)
 }
 
 // Runner implements the Privileged interfaces of the packages server and classic.
@@ -179,12 +187,16 @@ func (r *Runner) launch(account exec.Account, key auth.Key, c command, peer job.
 func (r *Runner) account(ctx context.Context, key auth.Key, wanted string) (exec.Account, error) {
 	ctx, cancel := context.WithTimeout(ctx, accountTimeout)
 	defer cancel()
+	accounts := r.options.Load().Accounts
+	if accounts == nil {
+		accounts = r.accounts
+	}
 	var a exec.Account
 	var err error
 	if key.RunAs == "" {
-		a, err = r.accounts.Self(ctx)
+		a, err = accounts.Self(ctx)
 	} else {
-		a, err = r.accounts.Lookup(ctx, key.RunAs)
+		a, err = accounts.Lookup(ctx, key.RunAs)
 	}
 	if err != nil {
 		if noFiles(err) {
