@@ -44,6 +44,10 @@ type Process struct {
 	reaped   bool
 	status   Status
 	stopping *stop
+
+	// Guarded by mu, too.
+	reminder      *time.Timer // nil until one was needed
+	reminderPause time.Duration
 }
 
 // Status says how a command ended.
@@ -207,30 +211,45 @@ func (p *Process) Signal(sig syscall.Signal) error {
 // that SIGHUP came and looks at the note before it waits for a key: one that comes in between is not seen before the
 // next key. A terminal that is really gone would end that wait. So does SIGCHLD, which whoever catches it takes for
 // a reason to look; a second SIGHUP would end what a command does about the first, and SIGWINCH overwrites the note.
+//
+// A peer may send thousands of signals: they share one timer, which the last of them sets.
 func (p *Process) remind() {
 	if p.terminal == nil {
 		return
 	}
-	go func() { // ends with the command, at the latest after its last reminder
-		for pause := 50 * time.Millisecond; pause < time.Second; pause *= 2 {
-			select {
-			case <-p.done:
-				return
-			case <-time.After(pause):
-				_ = p.signalTo(p.PID, unix.SIGCHLD)
-			}
-		}
-	}()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reminderPause = firstReminder
+	if p.reminder == nil {
+		p.reminder = time.AfterFunc(p.reminderPause, p.sendReminder)
+		return
+	}
+	p.reminder.Reset(p.reminderPause)
 }
 
-func (p *Process) signalGroup(sig syscall.Signal) error { return p.signalTo(-p.PID, sig) }
+// Reminders come at intervals that double, from the first to below the last.
+const (
+	firstReminder = 50 * time.Millisecond
+	lastReminder  = time.Second
+)
 
-// signalTo sends a signal to the main process, or its group, while its number is certainly its own.
-func (p *Process) signalTo(pid int, sig syscall.Signal) error {
+func (p *Process) sendReminder() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reaped {
+		return
+	}
+	_ = unix.Kill(p.PID, unix.SIGCHLD)
+	if p.reminderPause *= 2; p.reminderPause < lastReminder {
+		p.reminder.Reset(p.reminderPause)
+	}
+}
+
+func (p *Process) signalGroup(sig syscall.Signal) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.reaped {
 		return ErrEnded
 	}
-	return unix.Kill(pid, sig)
+	return unix.Kill(-p.PID, sig)
 }

@@ -27,7 +27,8 @@ type stop struct {
 // Stop ends the command and all processes of its tree:
 //
 //  1. SIGHUP, SIGTERM and SIGCONT go to the process group and to every member
-//     outside of it. A grace of 0 or less skips this step.
+//     outside of it, on a terminal then SIGCHLD to the main process, as after
+//     [Process.Signal]. A grace of 0 or less skips this step.
 //  2. For at most grace, it waits until none is left.
 //  3. The command's cgroup is killed as a whole, if it has one. Members are
 //     stopped with SIGSTOP until a walk finds no new one, so that none forks

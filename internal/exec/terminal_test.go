@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -280,6 +281,23 @@ func TestTerminalOverlookedHangup(t *testing.T) {
 				t.Errorf("%+v", s)
 			}
 		})
+	}
+}
+
+// TestTerminalManySignals: what one signal leaves behind to be done later, a thousand do not leave a thousand times.
+func TestTerminalManySignals(t *testing.T) {
+	p := start(t, newLauncher(t), onTerminal(t, `trap '' HUP; echo ready; exec sleep 60`))
+	if got := readLine(t, p.Stdout); got != "ready" {
+		t.Fatal(got)
+	}
+	before := runtime.NumGoroutine()
+	for range 200 {
+		if err := p.Signal(unix.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if now := runtime.NumGoroutine(); now > before+10 {
+		t.Errorf("%d goroutines, before %d", now, before)
 	}
 }
 
