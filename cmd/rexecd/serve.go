@@ -37,6 +37,7 @@ type daemon struct {
 	runner *runner.Runner
 	jobs   *job.Table
 	server *server.Server
+	hangup chan os.Signal // of SIGHUP, which asks for a reload
 
 	contained containment
 	classic   classicListeners
@@ -48,7 +49,10 @@ type daemon struct {
 
 // serve runs the daemon until ctx ends, then drains it.
 func serve(ctx context.Context, c *common, io streams) error {
-	d := &daemon{common: c}
+	d := &daemon{common: c, hangup: make(chan os.Signal, 1)}
+	// First of all: one that comes before the daemon serves would end it, where it only has to wait.
+	signal.Notify(d.hangup, syscall.SIGHUP)
+	defer signal.Stop(d.hangup)
 	var err error
 	if d.cfg, _, err = c.load(); err != nil {
 		return err
@@ -215,15 +219,12 @@ func (d *daemon) run(ctx context.Context, s sockets) error {
 	for _, serve := range services {
 		go func() { failed <- serve(live) }() // shutdown below makes it return
 	}
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
 	watched := d.answering(ctx, s.all())
 	systemd.Ready()
 	defer d.background(func(ctx context.Context) { d.supervise(ctx, watched) })()
 	for {
 		select {
-		case <-hangup:
+		case <-d.hangup:
 			d.reload()
 		case err := <-failed:
 			d.shutdown(0)

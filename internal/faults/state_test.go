@@ -121,6 +121,33 @@ func TestClone(t *testing.T) {
 	s.stop()
 }
 
+// TestEarlyReload: a HUP that comes while the daemon still starts is obeyed when it serves.
+func TestEarlyReload(t *testing.T) {
+	s := newService(t, "")
+	if err := os.Remove(s.config); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(s.config, 0o600); err != nil { // it starts no further than we let it read
+		t.Fatal(err)
+	}
+	s.launch()
+	config, err := os.OpenFile(s.config, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.signal(unix.SIGHUP)
+	if _, err := config.WriteString(s.good("")); err != nil {
+		t.Fatal(err)
+	}
+	if err := config.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.address = s.logged(`"listening","address":"([0-9.:]+)"`)[1]
+	s.configure(strings.Replace(s.good(""), "first", "second", 1))
+	s.logged(`"msg":"reloaded"`)
+	s.prints(s.client("test"), "echo $ORIGIN", "second\n")
+}
+
 // TestSignalsDoNotPile: a second HUP that comes at once is not lost for ever, and ends nothing.
 func TestSignalsDoNotPile(t *testing.T) {
 	s := newService(t, "")
