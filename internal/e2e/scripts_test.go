@@ -55,7 +55,7 @@ const hang = 40 * time.Second
 //	same FILE FILE         demand the same content
 //	kept [ARG...]          wait for another background process than $BG, which then is its process ID; with -O check ARG...
 //	unkept [ARG...]        wait until there is none, and $BG has ended
-//	noprocess [TIME]       demand that within 5 s, or TIME, nothing that the daemon started is alive
+//	noprocess [TIME]       demand that within 20 s, or TIME, nothing that the daemon started is alive
 //
 // Each runs over TCP and over UDP: config.toml, to which a script may add, says which. $NOTICED is how
 // long the daemon may take to notice that a client was killed. $CGROUP is a cgroup of the
@@ -174,7 +174,7 @@ func setUp(e *testscript.Env, bin, transport string) error {
 	e.Setenv("MARK", w.mark)
 	e.Setenv("CGROUP", filepath.Join(cgroupRoot(), "e2e-"+w.mark))
 	e.Defer(func() { _ = unix.Rmdir(e.Getenv("CGROUP")) })
-	e.Setenv("NOTICED", map[string]string{"tcp": "5s", "udp": "40s"}[transport])
+	e.Setenv("NOTICED", map[string]string{"tcp": "15s", "udp": "40s"}[transport])
 	e.Setenv("GORACE", "halt_on_error=1 exitcode=66 atexit_sleep_ms=0")
 	settings := filepath.Join(home, "config", "rexec")
 	if err := os.MkdirAll(settings, 0o700); err != nil {
@@ -328,7 +328,7 @@ func (w *world) waitFor(args []string) {
 func (w *world) poll(what, expr string, text func() string) []string {
 	re, err := regexp.Compile("(?m)" + expr)
 	w.ts.Check(err)
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(hang)
 	for {
 		if m := re.FindStringSubmatch(text()); m != nil {
 			return m
@@ -550,7 +550,7 @@ func (w *world) same(args []string) {
 }
 
 func (w *world) noProcess(args []string) {
-	limit := 5 * time.Second
+	limit := 20 * time.Second
 	if len(args) > 0 {
 		var err error
 		limit, err = time.ParseDuration(args[0])
