@@ -69,10 +69,9 @@ func TestOrders(t *testing.T) {
 		if pid, err := Stop(t.Context(), r.target); err != nil || pid != os.Getpid() {
 			t.Fatalf("%d, %v", pid, err)
 		}
-		until(t, "nobody to ask", func() bool {
-			_, err := Check(t.Context(), r.target)
-			return errors.Is(err, ErrNone)
-		})
+		if pid, err := Check(t.Context(), r.target); !errors.Is(err, ErrNone) {
+			t.Fatalf("after its answer: %d, %v", pid, err)
+		}
 		// Another one has its place meanwhile.
 		second := keep(t, r.d, over, time.Minute)
 		if result, err := c.Run(t.Context(), shell("exit 3")); err != nil || result.Code != 3 || result.Resumed != 0 {
