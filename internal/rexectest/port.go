@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// keepPort finds a free TCP port of the loopback interface. The file is a socket that only has its number: who connects
+// KeepPort finds a free TCP port of the loopback interface. The file is a socket that only has its number: who connects
 // is refused, who listens there may (SO_REUSEADDR, which the listeners of package net have), and nobody is given it who
 // asks for any port.
-func keepPort() (*os.File, string, error) {
+func KeepPort() (*os.File, string, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, "", fmt.Errorf("a socket that keeps a port: %w", err)
@@ -35,7 +35,7 @@ func keepPort() (*os.File, string, error) {
 func NewProxies(t testing.TB, target string) (*Proxy, *UDPProxy) {
 	t.Helper()
 	for {
-		port, address, err := keepPort()
+		port, address, err := KeepPort()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -40,7 +40,7 @@ type proxied struct {
 // NewProxy starts a proxy on a free loopback port that ends with the test.
 func NewProxy(t testing.TB, target string) *Proxy {
 	t.Helper()
-	port, address, err := keepPort()
+	port, address, err := KeepPort()
 	if err != nil {
 		t.Fatal(err)
 	}
