@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -20,13 +21,15 @@ func TestDropIn(t *testing.T) {
 
 // boxed makes the daemon known as box, without a port.
 func (w *world) boxed([]string) {
-	entry := "\n[[host]]\nmatch = \"box\"\naddress = \"127.0.0.1:" + w.port + "\"\nkey = \"me\"\n"
+	_, port, err := net.SplitHostPort(w.address)
+	w.ts.Check(err)
+	entry := "\n[[host]]\nmatch = \"box\"\naddress = \"127.0.0.1:" + port + "\"\nkey = \"me\"\n"
 	f, err := os.OpenFile(filepath.Join(w.ts.Getenv("XDG_CONFIG_HOME"), "rexec", "config.toml"), os.O_APPEND|os.O_WRONLY, 0)
 	w.ts.Check(err)
 	_, err = f.WriteString(entry)
 	w.ts.Check(err)
 	w.ts.Check(f.Close())
-	w.ts.Setenv("PORT", w.port)
+	w.ts.Setenv("PORT", port)
 }
 
 // canMount reports whether this process may use FUSE.

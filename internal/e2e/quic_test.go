@@ -33,12 +33,12 @@ func stream(t *testing.T, p *rexectest.Peer) *transport.QUICConn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { st.Close() })
-	_ = st.SetDeadline(time.Now().Add(15 * time.Second))
+	_ = st.SetDeadline(time.Now().Add(hang))
 	return st
 }
 
-// cutOff demands that the daemon closes a connection, not only a stream of it, within a limit, and returns how long it took.
-func cutOff(t *testing.T, conn io.Reader, began time.Time, limit time.Duration) time.Duration {
+// cutOff demands that the daemon closes a connection, not only a stream of it, and returns how long it took.
+func cutOff(t *testing.T, conn io.Reader, began time.Time) time.Duration {
 	t.Helper()
 	b, err := io.ReadAll(conn)
 	took := time.Since(began)
@@ -46,16 +46,16 @@ func cutOff(t *testing.T, conn io.Reader, began time.Time, limit time.Duration) 
 	if !errors.As(err, &app) || !app.Remote {
 		t.Errorf("read %q, then %v, want the daemon's end of the connection", b, err)
 	}
-	if took > limit {
-		t.Errorf("closed after %s, want at most %s", took, limit)
-	}
 	return took
 }
 
 // TestSecondStreamBeforeProof: until its proof is accepted a peer has one stream. A second one ends the connection,
 // whatever it carries, and with it the chance to prove anything.
 func TestSecondStreamBeforeProof(t *testing.T) {
-	x := newTargetOver(t, client.UDP)
+	// A limit at which a peer's patience ends first: it is not why the connection is closed.
+	x := &target{Daemon: rexectest.New(t, rexectest.Options{
+		Transport: client.UDP, Server: server.Options{HandshakeTimeout: time.Hour}})}
+	x.marker = t.TempDir() + "/ran"
 	for name, frames := range map[string][]byte{
 		"empty": nil, "ping": proto.AppendFrame(nil, proto.Ping{Token: 1}), "run": proto.AppendFrame(nil, x.touch()),
 	} {
@@ -67,7 +67,7 @@ func TestSecondStreamBeforeProof(t *testing.T) {
 			began := time.Now()
 			_, _ = st.Write(frames)
 			_ = st.CloseWrite()
-			took := cutOff(t, p.Conn, began, 2*time.Second)
+			took := cutOff(t, p.Conn, began)
 			t.Logf("%s after %d bytes: closed after %s", name, first, took)
 		}
 	}
@@ -152,7 +152,7 @@ func TestRefusedConnectionEnds(t *testing.T) {
 // TestUDPStalls stops on the way to a session over UDP: one limit holds for all of it, which a peer does not stretch by
 // doing each part as late as it can.
 func TestUDPStalls(t *testing.T) {
-	const limit = 2 * time.Second
+	const limit = 5 * time.Second
 	x := &target{Daemon: rexectest.New(t, rexectest.Options{
 		Transport: client.UDP, Server: server.Options{HandshakeTimeout: limit}})}
 	x.marker = t.TempDir() + "/ran"
@@ -177,7 +177,7 @@ func TestUDPStalls(t *testing.T) {
 			if len(b) > 0 || err != nil && (!errors.As(err, &app) || !app.Remote) {
 				t.Errorf("read %q, then %v, want the daemon's end of the connection", b, err)
 			}
-			if took > limit+1500*time.Millisecond {
+			if took > limit*17/10 { // twice the limit, nearly, if each part had one of its own
 				t.Errorf("closed after %s, the limit is %s", took, limit)
 			}
 			if name != "no stream" {
@@ -205,9 +205,9 @@ func wait(t *testing.T, d time.Duration) {
 func foreignQUIC(ctx context.Context, address string, edit func(*tls.Config)) (*quic.Conn, error) {
 	settings := foreign(edit)
 	settings.MinVersion = tls.VersionTLS13
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, hang)
 	defer cancel()
-	return quic.DialAddr(ctx, address, settings, &quic.Config{})
+	return quic.DialAddr(ctx, address, settings, &quic.Config{HandshakeIdleTimeout: hang})
 }
 
 // TestALPNOverUDP offers none and wrong ones: the handshake itself fails, with the alert that says why.
@@ -290,11 +290,11 @@ func TestNoEarlyData(t *testing.T) {
 	}
 	settings := foreign(ours)
 	settings.MinVersion = tls.VersionTLS13
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
 	proxy := rexectest.NewUDPProxy(t, x.Address())
 	proxy.Blackhole() // so that the handshake cannot overtake the early data
-	conn, err := quic.DialAddrEarly(ctx, proxy.Address(), settings, &quic.Config{})
+	conn, err := quic.DialAddrEarly(ctx, proxy.Address(), settings, &quic.Config{HandshakeIdleTimeout: hang})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -339,7 +339,7 @@ func earlyDataServer(t *testing.T, cache *tickets) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(5 * time.Second); cache.count() == 0 && time.Now().Before(end); {
+	for end := time.Now().Add(hang); cache.count() == 0 && time.Now().Before(end); {
 		time.Sleep(5 * time.Millisecond)
 	}
 	_ = conn.CloseWithError(0, "")
@@ -392,7 +392,7 @@ func TestMigration(t *testing.T) {
 // mayRun demands that a client's command runs, or is refused because of the address it comes from.
 func (x *target) mayRun(t *testing.T, c *client.Client, may bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
 	r, err := c.Run(ctx, &client.Command{Run: proto.Run{Shell: []byte("exit 5")}})
 	switch {

@@ -32,7 +32,7 @@ import (
 func TestMain(m *testing.M) { os.Exit(rexectest.Main(m)) }
 
 // hang is when a command that should have ended counts as hanging.
-const hang = 40 * time.Second
+const hang = time.Minute
 
 // TestScripts runs the stories in testdata/script. Beside the commands of testscript they have:
 //
@@ -55,7 +55,7 @@ const hang = 40 * time.Second
 //	same FILE FILE         demand the same content
 //	kept [ARG...]          wait for another background process than $BG, which then is its process ID; with -O check ARG...
 //	unkept [ARG...]        wait until there is none, and $BG has ended
-//	noprocess [TIME]       demand that within 5 s, or TIME, nothing that the daemon started is alive
+//	noprocess [TIME]       demand that within 20 s, or TIME, nothing that the daemon started is alive
 //
 // Each runs over TCP and over UDP: config.toml, to which a script may add, says which. $NOTICED is how
 // long the daemon may take to notice that a client was killed. $CGROUP is a cgroup of the
@@ -132,7 +132,9 @@ type world struct {
 	ts   *testscript.TestScript // of the command that runs now
 	dir  string
 	mark string
-	port string
+
+	port    *os.File // keeps the number of the address for the daemon; nil: it has not been started yet
+	address string
 
 	transport string // over which every connection must come
 
@@ -174,7 +176,7 @@ func setUp(e *testscript.Env, bin, transport string) error {
 	e.Setenv("MARK", w.mark)
 	e.Setenv("CGROUP", filepath.Join(cgroupRoot(), "e2e-"+w.mark))
 	e.Defer(func() { _ = unix.Rmdir(e.Getenv("CGROUP")) })
-	e.Setenv("NOTICED", map[string]string{"tcp": "5s", "udp": "40s"}[transport])
+	e.Setenv("NOTICED", map[string]string{"tcp": "15s", "udp": "40s"}[transport])
 	e.Setenv("GORACE", "halt_on_error=1 exitcode=66 atexit_sleep_ms=0")
 	settings := filepath.Join(home, "config", "rexec")
 	if err := os.MkdirAll(settings, 0o700); err != nil {
@@ -203,6 +205,7 @@ func (w *world) cleanUp() {
 		_ = w.cmd.Wait()
 	}
 	w.closeLog()
+	w.port.Close()
 	for _, pid := range w.processes() {
 		_ = unix.Kill(pid, unix.SIGKILL)
 	}
@@ -226,24 +229,40 @@ func (w *world) daemon(args []string) {
 	if w.cmd != nil {
 		w.ts.Fatalf("the daemon runs already")
 	}
-	listen := "127.0.0.1:0"
-	first := w.port == ""
-	if !first {
-		listen = "127.0.0.1:" + w.port
+	first := w.port == nil
+	for deadline := time.Now().Add(hang); !w.listens(args, first); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			w.ts.Fatalf("the daemon's port is not free: %s", w.log.text())
+		}
 	}
-	w.closeLog()
-	w.log = newLogFile(w.ts)
-	cmd := w.command("rexecd", append(w.rexecdArgs("--listen", listen), args...)...)
-	cmd.Stderr = w.log.w
-	w.ts.Check(cmd.Start())
-	w.cmd = cmd
-	line := w.await(`"listening".*"address":"127\.0\.0\.1:(\d+)"`)
 	if !first {
 		return
 	}
-	w.port = line[1]
-	w.ts.Setenv("HOST", "127.0.0.1:"+w.port)
+	w.ts.Setenv("HOST", w.address)
 	w.keyAdd([]string{"me"})
+}
+
+// listens starts the daemon, on another port if it is the first time. It reports false if the port is taken, as its number
+// may be by UDP of some client's.
+func (w *world) listens(args []string, first bool) bool {
+	if first {
+		w.port.Close() // of the try before
+		var err error
+		w.port, w.address, err = rexectest.KeepPort()
+		w.ts.Check(err)
+	}
+	w.closeLog()
+	w.log = newLogFile(w.ts)
+	cmd := w.command("rexecd", append(w.rexecdArgs("--listen", w.address), args...)...)
+	cmd.Stderr = w.log.w
+	w.ts.Check(cmd.Start())
+	w.cmd = cmd
+	if line := w.await(`"listening"|address already in use`); line[0] == `"listening"` {
+		return true
+	}
+	_ = cmd.Wait()
+	w.cmd = nil
+	return false
 }
 
 // command is a program in the script's directory and environment.
@@ -268,7 +287,7 @@ func (w *world) command(name string, args ...string) *exec.Cmd {
 
 func (w *world) keyAdd(args []string) {
 	var token bytes.Buffer
-	add := w.command("rexecd", append(w.rexecdArgs("key", "add", "--address", "127.0.0.1:"+w.port), args...)...)
+	add := w.command("rexecd", append(w.rexecdArgs("key", "add", "--address", w.address), args...)...)
 	add.Stdout, add.Stderr = &token, w.ts.Stderr()
 	w.ts.Check(add.Run())
 	enroll := w.command("rexec", "enroll", "--name", args[0])
@@ -328,7 +347,7 @@ func (w *world) waitFor(args []string) {
 func (w *world) poll(what, expr string, text func() string) []string {
 	re, err := regexp.Compile("(?m)" + expr)
 	w.ts.Check(err)
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(hang)
 	for {
 		if m := re.FindStringSubmatch(text()); m != nil {
 			return m
@@ -550,7 +569,7 @@ func (w *world) same(args []string) {
 }
 
 func (w *world) noProcess(args []string) {
-	limit := 5 * time.Second
+	limit := 20 * time.Second
 	if len(args) > 0 {
 		var err error
 		limit, err = time.ParseDuration(args[0])

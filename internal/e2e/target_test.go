@@ -83,7 +83,7 @@ func (x *target) notReached(t *testing.T) {
 // logged demands a log line with all of the words.
 func (x *target) logged(t *testing.T, words ...string) {
 	t.Helper()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(hang)
 	for {
 		for _, line := range x.Logs() {
 			if containsAll(line, words) {

@@ -98,8 +98,7 @@ func TestUDPCut(t *testing.T) {
 func TestUDPDies(t *testing.T) {
 	t.Parallel()
 	d := newUDPDaemon(t)
-	tcp := rexectest.NewProxy(t, d.Address())
-	udp := rexectest.NewUDPProxyAt(t, tcp.Address(), d.Address())
+	tcp, udp := rexectest.NewProxies(t, d.Address())
 	tcp.Refuse() // so that UDP it is
 	var log lines
 	o := d.ClientOptions()
@@ -119,25 +118,26 @@ func TestUDPDies(t *testing.T) {
 }
 
 // TestLargeTransferMoves: what began over UDP and turns out to be large goes on over TCP where that is to be
-// had, in both directions, and over UDP where it is not.
+// had, in both directions, and over UDP where it is not. The command ends once that is settled.
 func TestLargeTransferMoves(t *testing.T) {
 	for name, tt := range map[string]struct {
-		admit bool
-		shell string
-		stdin int
+		admit   bool
+		shell   string
+		stdin   int
+		settled string // what the log says then; empty: from the beginning
 	}{
-		"output":  {true, "i=0; while [ $i -lt 40 ]; do head -c 200000 /dev/zero; sleep 0.1; i=$((i+1)); done; exit 3", 0},
-		"input":   {true, "i=0; while [ $i -lt 40 ]; do head -c 200000; sleep 0.1; i=$((i+1)); done; exit 3", 8_000_000},
-		"no way":  {false, "i=0; while [ $i -lt 40 ]; do head -c 200000 /dev/zero; sleep 0.1; i=$((i+1)); done; exit 3", 0},
-		"no need": {true, "i=0; while [ $i -lt 40 ]; do echo $i; sleep 0.1; i=$((i+1)); done; exit 3", 0},
+		"output":  {true, "head -c 200000 /dev/zero", 0, "going on over TCP"},
+		"input":   {true, "head -c 200000", 8_000_000, "going on over TCP"},
+		"no way":  {false, "head -c 200000 /dev/zero", 0, "no connection over TCP"},
+		"no need": {true, "echo $i", 0, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d := newUDPDaemon(t)
-			tcp := rexectest.NewProxy(t, d.Address())
-			rexectest.NewUDPProxyAt(t, tcp.Address(), d.Address())
+			tcp, _ := rexectest.NewProxies(t, d.Address())
 			tcp.Refuse() // so that it begins over UDP
-			var log lines
+			log := lines{mark: tt.settled, file: filepath.Join(t.TempDir(), "settled")}
+			log.add("")
 			o := d.ClientOptions()
 			o.Address, o.Transport, o.Log = tcp.Address(), client.Auto, log.add
 			c := rexectest.NewClient(t, o)
@@ -150,7 +150,8 @@ func TestLargeTransferMoves(t *testing.T) {
 			in := make([]byte, tt.stdin)
 			fillNoise(in)
 			var out bytes.Buffer
-			cmd := &client.Command{Run: proto.Run{Shell: []byte(tt.shell)}, Stdout: &out}
+			cmd := &client.Command{Run: proto.Run{Shell: fmt.Appendf(nil, `i=0; while [ $i -lt 40 ]; do %s; sleep 0.1; i=$((i+1)); done
+				until test -e %s || [ $i -ge 400 ]; do sleep 0.1; i=$((i+1)); done; exit 3`, tt.shell, log.file)}, Stdout: &out}
 			want := make([]byte, 8_000_000)
 			switch {
 			case tt.stdin > 0:
@@ -175,14 +176,18 @@ func TestLargeTransferMoves(t *testing.T) {
 
 // lines collects a client's progress.
 type lines struct {
-	mu sync.Mutex
-	b  strings.Builder
+	mu         sync.Mutex
+	b          strings.Builder
+	mark, file string // the file is made once the mark is there
 }
 
 func (l *lines) add(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	fmt.Fprintf(&l.b, format+"\n", args...)
+	if l.file != "" && strings.Contains(l.b.String(), l.mark) {
+		_ = os.WriteFile(l.file, nil, 0o600)
+	}
 }
 
 func (l *lines) text() string {
@@ -339,17 +344,23 @@ func TestRecordOutlivesOutage(t *testing.T) {
 	t.Parallel()
 	d := newUDPDaemon(t)
 	p := rexectest.NewUDPProxy(t, d.Address())
-	stopped := make(chan struct{})
+	stopped, forwarded := make(chan struct{}), make(chan struct{})
 	out := writerFunc(func(b []byte) (int, error) {
 		p.Blackhole()
-		// QUIC sends again at intervals that double, so it may be as long again until something comes through, and
-		// the daemon does not wait for more than 3 s.
-		time.AfterFunc(time.Second, p.Forward)
+		table := d.Table() // of the daemon that is about to end
 		go func() { defer close(stopped); d.Stop() }()
+		go func() { // the path comes back when the record was sent, and lost
+			defer close(forwarded)
+			eventually(t, "the command's end", func() bool { return len(table.Jobs()) == 0 })
+			_, before := p.Counts()
+			eventually(t, "a record that is lost", func() bool { _, sent := p.Counts(); return sent > before })
+			p.Forward()
+		}()
 		return len(b), nil
 	})
 	r, err := through(t, d, p).Run(t.Context(), &client.Command{Run: proto.Run{Shell: []byte("echo x; exec sleep 1000")}, Stdout: out})
 	<-stopped
+	<-forwarded
 	if err != nil || r.State != proto.StateKilled || r.Cause != proto.CauseShutdown {
 		t.Errorf("%+v, %v", r, err)
 	}
@@ -382,9 +393,8 @@ func TestAuto(t *testing.T) {
 	if won["TCP"] < tries/2 {
 		t.Errorf("who was first: %v", won)
 	}
-	tcp := rexectest.NewProxy(t, d.Address())
+	tcp, _ := rexectest.NewProxies(t, d.Address())
 	tcp.Refuse()
-	rexectest.NewUDPProxyAt(t, tcp.Address(), d.Address())
 	o.Address = tcp.Address()
 	c := rexectest.NewClient(t, o)
 	if err := c.Connect(t.Context()); err != nil || c.Transport() != "UDP" {

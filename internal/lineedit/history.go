@@ -2,6 +2,7 @@ package lineedit
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -30,21 +31,17 @@ func OpenHistory(path string) (*History, []string, error) {
 		return nil, nil, fmt.Errorf("making the directory of the history: %w", err)
 	}
 	h := &History{path: path}
-	var entries []string
-	err := h.locked(func(f *os.File) error {
-		var lines int
-		var err error
-		if entries, lines, err = readEntries(f); err != nil {
+	var text []byte
+	err := h.locked(func(f *os.File) (err error) {
+		if text, err = io.ReadAll(f); err != nil || bytes.Count(text, []byte("\n")) <= MaxEntries+MaxEntries/10 {
 			return err
 		}
-		if lines > MaxEntries+MaxEntries/10 {
-			return h.rewrite(entries)
-		}
-		return nil
+		return h.rewrite(parseEntries(text))
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading the history: %w", err)
 	}
+	entries := parseEntries(text) // without the lock, for which others may wait
 	if len(entries) > 0 {
 		h.last = entries[len(entries)-1]
 	}
@@ -58,7 +55,7 @@ func (h *History) Add(entry string) (bool, error) {
 	}
 	h.last = entry
 	err := h.locked(func(f *os.File) error {
-		_, err := io.WriteString(f, encodeEntry(entry)) // at once, so that no other program's entry comes into it
+		_, err := io.WriteString(f, newEncoder().Replace(entry)+"\n") // at once, so that no other program's entry comes into it
 		return err
 	})
 	if err != nil {
@@ -121,9 +118,10 @@ func (h *History) rewrite(entries []string) error {
 		return err
 	}
 	defer os.Remove(f.Name()) // there is none after the renaming
-	w := bufio.NewWriter(f)
+	w, encoder := bufio.NewWriter(f), newEncoder()
 	for _, entry := range entries {
-		_, _ = w.WriteString(encodeEntry(entry)) // Flush tells the error
+		_, _ = encoder.WriteString(w, entry)
+		_ = w.WriteByte('\n') // Flush tells the error
 	}
 	if err := errors.Join(w.Flush(), f.Close()); err != nil {
 		return err
@@ -131,27 +129,19 @@ func (h *History) rewrite(entries []string) error {
 	return replaceFile(f.Name(), h.path)
 }
 
-// readEntries returns the newest entries of a file, and how many lines it has.
-func readEntries(r io.Reader) (entries []string, lines int, err error) {
-	b := bufio.NewReader(r)
+// parseEntries returns the newest entries of a file.
+func parseEntries(text []byte) []string {
 	decoder := strings.NewReplacer(`\\`, `\`, `\n`, "\n", `\r`, "\r")
-	for {
-		line, err := b.ReadString('\n')
-		if line = strings.TrimSuffix(line, "\n"); line != "" {
-			lines++
-			if entry := decoder.Replace(line); worthKeeping(entry) && (len(entries) == 0 || entries[len(entries)-1] != entry) {
-				entries = append(entries, entry)
-			}
+	var entries []string
+	for line := range strings.SplitSeq(string(text), "\n") {
+		if strings.Contains(line, `\`) {
+			line = decoder.Replace(line)
 		}
-		if errors.Is(err, io.EOF) {
-			return entries[max(0, len(entries)-MaxEntries):], lines, nil
-		}
-		if err != nil {
-			return nil, 0, err
+		if worthKeeping(line) && (len(entries) == 0 || entries[len(entries)-1] != line) {
+			entries = append(entries, line)
 		}
 	}
+	return entries[max(0, len(entries)-MaxEntries):]
 }
 
-func encodeEntry(entry string) string {
-	return strings.NewReplacer(`\`, `\\`, "\n", `\n`, "\r", `\r`).Replace(entry) + "\n"
-}
+func newEncoder() *strings.Replacer { return strings.NewReplacer(`\`, `\\`, "\n", `\n`, "\r", `\r`) }

@@ -167,7 +167,9 @@ func (k *keeper) run(ctx context.Context, idle time.Duration) error {
 		}
 	}
 	cancel()
+	k.mu.Lock()
 	k.leave()
+	k.mu.Unlock()
 	k.finish()
 	return nil
 }
@@ -224,7 +226,7 @@ func (k *keeper) inPlace() bool {
 	return err == nil && os.SameFile(there, k.placed) && there.ModTime().Equal(k.placed.ModTime())
 }
 
-// leave gives up the place: the socket, then the lock.
+// leave gives up the place: the socket, then the lock. Called with the lock held.
 func (k *keeper) leave() {
 	if ln, ok := k.ln.(*net.UnixListener); ok {
 		ln.SetUnlinkOnClose(k.inPlace())

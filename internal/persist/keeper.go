@@ -259,10 +259,12 @@ func (k *keeper) touch(idle time.Duration) {
 	}
 }
 
-// retire takes no invocation any more, and gives up the place for another process.
+// retire takes no invocation any more, and gives up the place for another process: at once, so that who asked for it
+// finds nobody there after the answer.
 func (k *keeper) retire() {
 	k.mu.Lock()
 	k.taking = false
+	k.leave()
 	k.mu.Unlock()
 	k.changed()
 }

@@ -41,17 +41,11 @@ func TestUseExtends(t *testing.T) {
 	place(t)
 	const idle = 500 * time.Millisecond
 	r := keep(t, rexectest.New(t, rexectest.Options{}), client.TCP, time.Minute)
-	if _, err := Check(t.Context(), r.target); err != nil { // it has set its own deadline then
-		t.Fatal(err)
-	}
+	p := r.use(idle)
 	r.mu.Lock()
 	r.deadline = time.Now().Add(idle)
 	r.mu.Unlock()
-	p, _, err := Use(t.Context(), r.target, idle)
-	if err != nil {
-		t.Fatal(err)
-	}
-	until(t, "a moment after the first deadline", func() bool {
+	until(t, "a moment after the deadline", func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		return time.Now().After(r.deadline.Add(idle))
@@ -75,10 +69,9 @@ func TestOrders(t *testing.T) {
 		if pid, err := Stop(t.Context(), r.target); err != nil || pid != os.Getpid() {
 			t.Fatalf("%d, %v", pid, err)
 		}
-		until(t, "nobody to ask", func() bool {
-			_, err := Check(t.Context(), r.target)
-			return errors.Is(err, ErrNone)
-		})
+		if pid, err := Check(t.Context(), r.target); !errors.Is(err, ErrNone) {
+			t.Fatalf("after its answer: %d, %v", pid, err)
+		}
 		// Another one has its place meanwhile.
 		second := keep(t, r.d, over, time.Minute)
 		if result, err := c.Run(t.Context(), shell("exit 3")); err != nil || result.Code != 3 || result.Resumed != 0 {
@@ -109,7 +102,7 @@ func TestServerRestarts(t *testing.T) {
 					return false
 				}
 			}
-			return true
+			return r.opening == 0 // a further one may have been with the earlier daemon
 		})
 		used := false // if a further conversation was on its way, it may have found the new one
 		c := client.New(r.options(&used))

@@ -36,10 +36,7 @@ func TestNetworkGone(t *testing.T) {
 				defer r.mu.Unlock()
 				return r.opening == 0 && len(r.free) > map[client.Transport]int{client.TCP: 1}[over]
 			})
-			p, _, err := Use(t.Context(), r.target, time.Minute)
-			if err != nil {
-				t.Fatal(err)
-			}
+			p := r.use(time.Minute)
 			o := d.ClientOptions() // its own way leads past the dead network
 			o.Shared = func(context.Context) (*client.Proven, error) { return p, nil }
 			c := client.New(o)
@@ -76,19 +73,17 @@ func TestAsleep(t *testing.T) {
 		for c := range r.all {
 			c.mu.Lock()
 			c.heard = old
-			c.mu.Unlock()
-		}
-		for c := range r.all {
-			if c.silence() < fresh {
-				t.Errorf("heard %s ago", c.silence())
+			if ago := elapsed(c.heard); ago < fresh {
+				t.Errorf("heard %s ago", ago)
 			}
+			c.mu.Unlock()
 		}
 		r.mu.Unlock()
 		// Now or soon: each answer makes one good again.
 		until(t, "a conversation", func() bool {
 			p, _, err := Use(t.Context(), r.target, time.Minute)
 			switch {
-			case errors.Is(err, ErrBusy):
+			case errors.Is(err, ErrBusy), errors.Is(err, ErrHung):
 				return false
 			case err != nil:
 				t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -59,6 +60,7 @@ type Daemon struct {
 	options Options
 	key     auth.ClientKey
 	address string
+	port    *os.File // keeps the port of the address while the daemon is down
 	home    string
 	lines   logLines
 	starts  atomic.Int64
@@ -85,13 +87,11 @@ func New(t testing.TB, o Options) *Daemon {
 	if o.StateDir == "" {
 		o.StateDir = t.TempDir()
 	}
-	if o.Listen == "" {
-		o.Listen = "127.0.0.1:0"
-	}
 	if o.Key.ID == "" {
 		o.Key.ID = "test"
 	}
 	d := &Daemon{t: t, options: o, home: t.TempDir()}
+	t.Cleanup(func() { d.port.Close() })
 	d.lines.t = t
 	id := d.identity()
 	d.key = d.AddKey(o.Key)
@@ -243,10 +243,17 @@ func (d *Daemon) build() (*instance, net.Listener, error) {
 	return in, ln, err
 }
 
-// listen takes the address again even if the last connections to it are not quite gone.
+// listen takes the address again even if the last connections to it are not quite gone, or a client has its UDP port.
 func (d *Daemon) listen(id auth.Identity, in *instance) (net.Listener, error) {
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
+		if d.address == "" && (d.port != nil || d.options.Listen == "") {
+			d.port.Close() // of the try before
+			var err error
+			if d.port, d.options.Listen, err = KeepPort(); err != nil {
+				return nil, err
+			}
+		}
 		ln, err := d.listenOnce(id, in)
 		if err == nil || time.Now().After(deadline) {
 			return ln, err

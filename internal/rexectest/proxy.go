@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ type Proxy struct {
 	t       testing.TB
 	target  string
 	address string
+	port    *os.File // keeps the port while the proxy refuses
 	wg      sync.WaitGroup
 
 	mu        sync.Mutex
@@ -38,7 +40,16 @@ type proxied struct {
 // NewProxy starts a proxy on a free loopback port that ends with the test.
 func NewProxy(t testing.TB, target string) *Proxy {
 	t.Helper()
-	p := &Proxy{t: t, target: target, address: "127.0.0.1:0", conns: map[*proxied]struct{}{}, fromLimit: -1, toLimit: -1}
+	port, address, err := KeepPort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newProxy(t, target, port, address)
+}
+
+func newProxy(t testing.TB, target string, port *os.File, address string) *Proxy {
+	t.Helper()
+	p := &Proxy{t: t, target: target, address: address, port: port, conns: map[*proxied]struct{}{}, fromLimit: -1, toLimit: -1}
 	p.changed.L = &p.mu
 	p.Admit()
 	t.Cleanup(p.close)
@@ -114,7 +125,7 @@ func (p *Proxy) Admit() {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.ln, p.address = ln, ln.Addr().String()
+	p.ln = ln
 	p.wg.Go(func() { p.accept(ln) })
 }
 
@@ -226,4 +237,5 @@ func (p *Proxy) close() {
 	}
 	p.mu.Unlock()
 	p.wg.Wait()
+	p.port.Close()
 }

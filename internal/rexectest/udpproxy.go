@@ -39,18 +39,15 @@ type flow struct {
 // NewUDPProxy starts a proxy on a free loopback port that ends with the test.
 func NewUDPProxy(t testing.TB, target string) *UDPProxy {
 	t.Helper()
-	return NewUDPProxyAt(t, "127.0.0.1:0", target)
-}
-
-// NewUDPProxyAt is NewUDPProxy on a given address.
-func NewUDPProxyAt(t testing.TB, address, target string) *UDPProxy {
-	t.Helper()
 	var lc net.ListenConfig
-	pc, err := lc.ListenPacket(t.Context(), "udp4", address)
+	pc, err := lc.ListenPacket(t.Context(), "udp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	down := pc.(*net.UDPConn)
+	return newUDPProxy(t, pc.(*net.UDPConn), target)
+}
+
+func newUDPProxy(t testing.TB, down *net.UDPConn, target string) *UDPProxy {
 	_ = down.SetReadBuffer(4 << 20)
 	p := &UDPProxy{
 		target: target, address: down.LocalAddr().String(), down: down,
