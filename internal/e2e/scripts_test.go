@@ -377,10 +377,11 @@ func (w *world) code(args []string) {
 	if files.tty != nil {
 		w.ts.Check(files.tty.Type(files.typed))
 	}
-	stop := time.AfterFunc(hang, func() { _ = cmd.Process.Signal(unix.SIGABRT) })
+	limit := max(hang, files.within)
+	stop := time.AfterFunc(limit, func() { _ = cmd.Process.Signal(unix.SIGABRT) })
 	err = cmd.Wait()
 	if !stop.Stop() {
-		w.ts.Fatalf("hung for %s; the daemon's log:\n%s", hang, w.log.tail())
+		w.ts.Fatalf("hung for %s; the daemon's log:\n%s", limit, w.log.tail())
 	}
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
