@@ -63,7 +63,7 @@ func (m *manager) all() []string {
 // await waits for a message with this text behind the first n, and returns how many there were up to it.
 func (m *manager) await(n int, text string) int {
 	m.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(never); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		for i, got := range m.all() {
 			if i >= n && strings.Contains(got, text) {
 				return i + 1
@@ -106,13 +106,9 @@ func TestManaged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(keys, []byte("nonsense\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	p.replace(keys, []byte("nonsense\n"))
 	n = m.await(n, "the key file is not used, the keys read before stay in force: "+keys+":1")
-	if err := os.WriteFile(keys, good, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	p.replace(keys, good)
 	n = m.await(n, "STATUS=0 connections")
 	p.rexecd("key", "revoke", "tutorial")
 	n = m.await(n, "STATUS=there are no keys, so everybody is refused; make one with: rexecd key add NAME")
@@ -129,6 +125,18 @@ func hangup(t *testing.T) {
 	t.Helper()
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// replace gives a file another content, at once: the daemon looks at its files at any time, and one that it finds
+// empty holds no keys.
+func (p *program) replace(path string, text []byte) {
+	p.t.Helper()
+	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		p.t.Fatal(err)
 	}
 }
 
