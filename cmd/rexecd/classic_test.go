@@ -31,11 +31,16 @@ func TestMain(m *testing.M) {
 
 // safeBuffer is what a daemon logs.
 type safeBuffer struct {
+	hold func(line []byte) // before a line is there; may be nil
+
 	mu sync.Mutex
 	b  bytes.Buffer
 }
 
 func (s *safeBuffer) Write(b []byte) (int, error) {
+	if s.hold != nil {
+		s.hold(b)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.b.Write(b)
@@ -55,7 +60,7 @@ type program struct {
 	log    safeBuffer
 	stop   func() error
 
-	stopGrace string // how long commands have to end with the daemon
+	drain, stopGrace string // how long commands may go on when the daemon is to end, and then have to end
 }
 
 // never is when something that should happen at once counts as not happening.
@@ -65,7 +70,7 @@ const never = time.Minute
 func newProgram(t *testing.T, classic string) *program {
 	t.Helper()
 	rexectest.CheckLeaks(t)
-	p := &program{t: t, dir: t.TempDir(), stopGrace: "1s"}
+	p := &program{t: t, dir: t.TempDir(), drain: "100ms", stopGrace: "1s"}
 	p.config = filepath.Join(p.dir, "rexecd.toml")
 	p.configure(classic)
 	p.rexecd("key", "add", "tutorial", "--address", "127.0.0.1:1")
@@ -74,8 +79,8 @@ func newProgram(t *testing.T, classic string) *program {
 
 func (p *program) configure(classic string) {
 	p.t.Helper()
-	text := fmt.Sprintf("[exec]\nenv = { %s = %q }\nstop_grace = %q\n[server]\ndrain = \"100ms\"\n[classic]\n%s\n",
-		rexectest.MarkName, rexectest.Mark(), p.stopGrace, classic)
+	text := fmt.Sprintf("[exec]\nenv = { %s = %q }\nstop_grace = %q\n[server]\ndrain = %q\n[classic]\n%s\n",
+		rexectest.MarkName, rexectest.Mark(), p.stopGrace, p.drain, classic)
 	if err := os.WriteFile(p.config, []byte(text), 0o600); err != nil {
 		p.t.Fatal(err)
 	}

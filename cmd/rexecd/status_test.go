@@ -202,7 +202,7 @@ func TestControlAfterKill(t *testing.T) {
 // TestControlPathTooLong: the daemon serves without it and says so.
 func TestControlPathTooLong(t *testing.T) {
 	rexectest.CheckLeaks(t)
-	p := &program{t: t, dir: filepath.Join(t.TempDir(), strings.Repeat("d", unixsock.MaxPath)), stopGrace: "1s"}
+	p := &program{t: t, dir: filepath.Join(t.TempDir(), strings.Repeat("d", unixsock.MaxPath)), drain: "100ms", stopGrace: "1s"}
 	if err := os.Mkdir(p.dir, 0o700); err != nil {
 		t.Fatal(err)
 	}

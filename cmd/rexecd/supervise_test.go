@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"rexec/internal/rexectest"
 )
 
 // manager is the service manager's end of the notification socket.
@@ -118,6 +120,19 @@ func TestManaged(t *testing.T) {
 	}
 	n = m.await(n, "STOPPING=1")
 	m.await(n, "EXTEND_TIMEOUT_USEC=15000000")
+}
+
+// TestStatusLineIsCorrected: what a reload has told is not what is true for ever.
+func TestStatusLineIsCorrected(t *testing.T) {
+	m := newManager(t)
+	p := newProgram(t, "")
+	p.start()
+	n := m.await(0, "STATUS=0 connections")
+	peer := rexectest.Connect(t, p.logged(`"msg":"listening","address":"([0-9.:]+)"`)[1])
+	hangup(t)
+	n = m.await(n, "STATUS=1 connection, ")
+	peer.Close()
+	m.await(n, "STATUS=0 connections")
 }
 
 // hangup reloads this process, which is the daemon.
