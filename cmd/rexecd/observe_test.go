@@ -59,7 +59,6 @@ func newDraining(t *testing.T, text string) (w *watched, end func()) {
 	w.stopGrace = "10m"
 	w.configure(text)
 	w.start()
-	w.controlReady()
 	order := filepath.Join(w.dir, "end")
 	p := w.peer()
 	p.Send(&proto.Run{ID: client.NewID(), Shell: []byte("trap '' HUP TERM; echo; until [ -e '" + order + "' ]; do sleep 0.1; done"), NoStdin: true})

@@ -109,16 +109,16 @@ func (d *daemon) serve(ctx, hurry context.Context, io streams) error {
 		return err
 	}
 	defer s.release()
-	d.announce(s, id)
-	if id.Moved() {
-		d.log.Warn("the identity was made on another machine, so a clone may pose as this server; on a clone type: "+
-			"rexecd reset-identity; if it is the same machine, remove the line machine", zap.String("from", auth.IdentityPath(dir)))
-	}
 	unwatch, err := d.watch(ctx, dir, s, id)
 	if err != nil {
 		return err
 	}
 	defer unwatch()
+	d.announce(s, id) // so who has read that can ask for the status as well
+	if id.Moved() {
+		d.log.Warn("the identity was made on another machine, so a clone may pose as this server; on a clone type: "+
+			"rexecd reset-identity; if it is the same machine, remove the line machine", zap.String("from", auth.IdentityPath(dir)))
+	}
 	defer d.keepUses()()
 	defer d.keepClock()()
 	return d.run(ctx, hurry, s)

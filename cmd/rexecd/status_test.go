@@ -47,21 +47,6 @@ func (w *watched) until(what string, ok func(status) bool) status {
 	}
 }
 
-// controlReady waits for the socket: it comes after the first words of the log.
-func (w *watched) controlReady() {
-	w.t.Helper()
-	for deadline := time.Now().Add(never); ; time.Sleep(5 * time.Millisecond) {
-		conn, err := net.Dial("unix", controlPath(filepath.Join(w.dir, "state")))
-		if err == nil {
-			conn.Close()
-			return
-		}
-		if time.Now().After(deadline) {
-			w.t.Fatal(err)
-		}
-	}
-}
-
 // fails runs rexecd, which must print nothing on stdout, and returns its exit code and its words.
 func (w *watched) fails(args ...string) (code int, words string) {
 	w.t.Helper()
@@ -76,7 +61,6 @@ func (w *watched) fails(args ...string) (code int, words string) {
 // TestStatus follows a command from its start, with a text that would do harm in a terminal.
 func TestStatus(t *testing.T) {
 	w := newWatched(t, "listen_tcp = '127.0.0.1:0'\nkey = 'tutorial'\n"+metricsOn)
-	w.controlReady()
 	socket, err := os.Lstat(controlPath(filepath.Join(w.dir, "state")))
 	if err != nil || socket.Mode() != os.ModeSocket|0o600 {
 		t.Errorf("the socket: %v, %v", socket.Mode(), err)
@@ -146,10 +130,24 @@ func TestStatus(t *testing.T) {
 	w.until("the client is gone", func(st status) bool { return len(st.Jobs) == 1 && !st.Jobs[0].Attached })
 }
 
+// TestStatusAtOnce: who has read that the daemon listens can ask it.
+func TestStatusAtOnce(t *testing.T) {
+	w := newUnstarted(t, metricsOn)
+	asked := make(chan string, 1)
+	w.log.hold = func(line []byte) {
+		if bytes.Contains(line, []byte(`"msg":"listening"`)) {
+			asked <- w.rexecd("status", "--json")
+		}
+	}
+	w.start()
+	if text := <-asked; !strings.Contains(text, `"protocol":"metrics"`) {
+		t.Errorf("%s", text)
+	}
+}
+
 // TestStatusOfNone: exit code 3, as that of systemctl status, before the first start and after the end.
 func TestStatusOfNone(t *testing.T) {
 	w := newWatched(t, "")
-	w.controlReady()
 	if err := w.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +175,6 @@ func TestStatusOfNone(t *testing.T) {
 // TestControlAfterKill: what a daemon that was killed left is replaced, but not by a second daemon.
 func TestControlAfterKill(t *testing.T) {
 	w := newWatched(t, "")
-	w.controlReady()
 	if err := w.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +188,6 @@ func TestControlAfterKill(t *testing.T) {
 		t.Errorf("status of a daemon that was killed: %d", code)
 	}
 	w.start()
-	w.controlReady()
 	err = run(t.Context(), w.args("--listen", "127.0.0.1:0"), streams{nil, &w.log, &w.log})
 	if err == nil || !strings.Contains(err.Error(), "already running (pid ") {
 		t.Errorf("a second daemon: %v", err)
@@ -215,7 +211,6 @@ func TestControlPathTooLong(t *testing.T) {
 // TestReloadIsShown: a mistake in the configuration or in the key file is seen until it is corrected.
 func TestReloadIsShown(t *testing.T) {
 	w := newWatched(t, metricsOn)
-	w.controlReady()
 	reload := func(good bool, text string) {
 		t.Helper()
 		before := time.Now()
