@@ -78,7 +78,7 @@ func (m *manager) await(n int, text string) int {
 
 // TestManaged goes through a daemon's life as its service manager sees it.
 func TestManaged(t *testing.T) {
-	t.Setenv("WATCHDOG_USEC", "9000000") // a program with the race detector takes a second to end
+	t.Setenv("WATCHDOG_USEC", "30000000") // a third of it is for a self-check, beside whatever else this machine does
 	m := newManager(t)
 	p := newProgram(t, "")
 	p.start()

@@ -157,16 +157,17 @@ func TestNameServiceHangs(t *testing.T) {
 		go func() { answers <- s.run(c, "echo here") }() // awaited below
 	}
 	// A local account's commands run meanwhile, on connections that are made meanwhile.
-	for range 10 {
+	others := 0
+	for ; others < 10 && len(answers) == 0; others++ {
 		s.prints(s.client("near"), "echo at once", "at once\n")
 	}
-	if took := time.Since(began); took > 4*time.Second || len(answers) > 0 {
-		t.Errorf("others took %s, with %d answers there", took, len(answers))
+	if others < 3 { // each would have waited for an answer
+		t.Errorf("%d commands of others before the first answer, in %s", others, time.Since(began))
 	}
 	for range cap(answers) {
 		s.says(<-answers, proto.StateRefused, `account "nobody-here": looking it up: the name service did not answer in time`)
 	}
-	if took := time.Since(began); took < 4*time.Second || took > 15*time.Second {
+	if took := time.Since(began); took < 4*time.Second || took > patience {
 		t.Errorf("the answers took %s, want 5 s", took)
 	}
 }
