@@ -186,7 +186,7 @@ func TestStreamStorm(t *testing.T) {
 	}
 	stop := others(t, d, c)
 	began := time.Now()
-	ctx := limited(t, time.Minute)
+	ctx := limited(t, 5*time.Minute)
 	peak := watched(func() {
 		var wg sync.WaitGroup
 		for worker := range 16 {
