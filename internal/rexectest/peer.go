@@ -24,8 +24,8 @@ type Peer struct {
 	Choice  *proto.Choice // once proved
 }
 
-// patience is how long a peer may live: far more than its test may need, so that only a hang trips it.
-const patience = 5 * time.Minute
+// patience bounds every wait for the daemon: far more than it may need, so that only a hang trips it.
+const patience = 20 * time.Second
 
 // Connect opens an encrypted connection over TCP without a proof. It is closed with the test.
 func Connect(t testing.TB, address string) *Peer {
