@@ -58,6 +58,9 @@ func TestHangUp(t *testing.T) {
 	begin := time.Now()
 	caught <- "TERM"
 	s.hangUp(errEscaped)
+	for len(s.hang) > 0 { // until the hang-up is known there
+		time.Sleep(time.Millisecond)
+	}
 	caught <- "INT" // which comes too late
 	if name := <-s.signals; name != "HUP" {
 		t.Errorf("%s for TERM", name)

@@ -91,7 +91,11 @@ func waitForClients(t *testing.T, tcp *net.TCPListener, udp *net.UDPConn) {
 		}
 		err = raw.Control(func(fd uintptr) {
 			ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-			if n, err := unix.Poll(ready, 20_000); n != 1 {
+			n, err := 0, error(unix.EINTR)
+			for err == unix.EINTR { //nolint:errorlint // signals come to this process, also those of Go's own scheduler
+				n, err = unix.Poll(ready, 60_000)
+			}
+			if n != 1 {
 				t.Errorf("nobody came: %v", err)
 			}
 		})

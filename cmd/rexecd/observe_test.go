@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,6 +35,13 @@ const metricsOn = "\n[metrics]\nlisten = '127.0.0.1:0'\n"
 
 func newWatched(t *testing.T, text string) *watched {
 	t.Helper()
+	w := newUnstarted(t, text)
+	w.start()
+	return w
+}
+
+func newUnstarted(t *testing.T, text string) *watched {
+	t.Helper()
 	w := &watched{program: newProgram(t, text)}
 	_, line, _ := strings.Cut(w.rexecd("key", "add", "test", "--address", "127.0.0.1:1"), "'")
 	token, err := auth.ParseToken(strings.TrimSuffix(strings.TrimSpace(line), "'"))
@@ -41,8 +49,29 @@ func newWatched(t *testing.T, text string) *watched {
 		t.Fatal(err)
 	}
 	w.key = token.Key
-	w.start()
 	return w
+}
+
+// newDraining returns a daemon with a command that has printed an empty line and that no signal ends, but only end.
+func newDraining(t *testing.T, text string) (w *watched, end func()) {
+	t.Helper()
+	w = newUnstarted(t, text)
+	w.stopGrace = "10m"
+	w.configure(text)
+	w.start()
+	order := filepath.Join(w.dir, "end")
+	p := w.peer()
+	p.Send(&proto.Run{ID: client.NewID(), Shell: []byte("trap '' HUP TERM; echo; until [ -e '" + order + "' ]; do sleep 0.1; done"), NoStdin: true})
+	for typ := proto.Type(0); typ != proto.TypeStdout; {
+		typ, _ = p.Next()
+	}
+	end = sync.OnceFunc(func() {
+		if err := os.WriteFile(order, nil, 0o600); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(end) // also of a test that has failed, or the daemon waits
+	return w, end
 }
 
 // address is where clients connect.
@@ -112,7 +141,7 @@ func (w *watched) scrape() map[string]float64 {
 func (w *watched) want(series map[string]float64) {
 	w.t.Helper()
 	var wrong []string
-	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(never); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		got := w.scrape()
 		wrong = nil
 		for name, v := range series {
@@ -255,7 +284,7 @@ func TestNothingStaysOpen(t *testing.T) {
 	for range 3 {
 		w.busy()
 	}
-	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(never); ; time.Sleep(20 * time.Millisecond) {
 		now := w.scrape()
 		if now["process_open_fds"] <= files && now["go_goroutines"] <= goroutines {
 			return
@@ -299,9 +328,9 @@ func TestMetricsOfClassicClients(t *testing.T) {
 
 // TestHealth: while the daemon drains it says so, to the end.
 func TestHealth(t *testing.T) {
-	w := newWatched(t, metricsOn)
+	w, end := newDraining(t, metricsOn)
 	w.want(map[string]float64{"rexecd_draining": 0})
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(never); ; time.Sleep(5 * time.Millisecond) {
 		code, text := w.get("/healthz")
 		if code == http.StatusOK && text == "ok\n" {
 			break
@@ -311,16 +340,11 @@ func TestHealth(t *testing.T) {
 		}
 	}
 	address := w.metricsAddress()
-	p := w.peer()
-	p.Send(&proto.Run{ID: client.NewID(), Shell: []byte("trap '' HUP TERM; echo; while :; do sleep 0.1; done"), NoStdin: true})
-	for typ := proto.Type(0); typ != proto.TypeStdout; {
-		typ, _ = p.Next()
-	}
 	ended := make(chan error, 1)
 	go func() { ended <- w.stop() }()
 	w.logged(`"msg":"stopping`)
 	code, text := w.get("/healthz")
-	for deadline := time.Now().Add(time.Second); code == http.StatusOK && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(never); code == http.StatusOK && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		code, text = w.get("/healthz")
 	}
 	if code != http.StatusServiceUnavailable || text != "draining\n" {
@@ -329,6 +353,7 @@ func TestHealth(t *testing.T) {
 	if got := w.scrape()["rexecd_draining"]; got != 1 {
 		t.Errorf("rexecd_draining is %v", got)
 	}
+	end()
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}

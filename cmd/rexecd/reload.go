@@ -18,7 +18,7 @@ func (d *daemon) reload() {
 	path, err := d.reconfigure()
 	d.problems.set(aboutConfig, err)
 	d.reloads.note(errors.Join(err, d.store.Problem()))
-	systemd.Status(d.statusLine())
+	d.showLine(true)
 	if err != nil {
 		d.log.Error("the new configuration is not used, the old one stays in force", zap.Error(err))
 		return

@@ -44,22 +44,35 @@ type daemon struct {
 	metrics   *metrics.Metrics // nil while [metrics] is off
 	reloads   reloads
 	problems  problems
+	shown     shownLine
 	checkup   checkup
 }
 
-// serve runs the daemon until ctx ends, then drains it.
+// serve runs the daemon until ctx or a signal ends it, then drains it.
 func serve(ctx context.Context, c *common, io streams) error {
-	d := &daemon{common: c, hangup: make(chan os.Signal, 1)}
+	d := &daemon{common: c, hangup: make(chan os.Signal, 1), log: zap.NewNop()}
 	// First of all: one that comes before the daemon serves would end it, where it only has to wait.
 	signal.Notify(d.hangup, syscall.SIGHUP)
 	defer signal.Stop(d.hangup)
+	ctx, hurry, stop := untilSignals(ctx, c.endSignals)
+	defer stop()
+	err := d.serve(ctx, hurry, io)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		d.log.Info("stopped before it served", zap.Error(err))
+		return nil
+	}
+	return err
+}
+
+// serve starts all there is and runs it. When ctx has ended, running commands may go on until hurry ends as well.
+func (d *daemon) serve(ctx, hurry context.Context, io streams) error {
 	var err error
-	if d.cfg, _, err = c.load(); err != nil {
+	if d.cfg, _, err = d.common.load(); err != nil {
 		return err
 	}
 	d.log, d.level = newLogger(d.cfg.Log, io.err)
 	defer func() { _ = d.log.Sync() }()
-	dir, err := c.state()
+	dir, err := d.common.state()
 	if err != nil {
 		return err
 	}
@@ -96,19 +109,19 @@ func serve(ctx context.Context, c *common, io streams) error {
 		return err
 	}
 	defer s.release()
-	d.announce(s, id)
-	if id.Moved() {
-		d.log.Warn("the identity was made on another machine, so a clone may pose as this server; on a clone type: "+
-			"rexecd reset-identity; if it is the same machine, remove the line machine", zap.String("from", auth.IdentityPath(dir)))
-	}
 	unwatch, err := d.watch(ctx, dir, s, id)
 	if err != nil {
 		return err
 	}
 	defer unwatch()
+	d.announce(s, id) // so who has read that can ask for the status as well
+	if id.Moved() {
+		d.log.Warn("the identity was made on another machine, so a clone may pose as this server; on a clone type: "+
+			"rexecd reset-identity; if it is the same machine, remove the line machine", zap.String("from", auth.IdentityPath(dir)))
+	}
 	defer d.keepUses()()
 	defer d.keepClock()()
-	return d.run(ctx, s)
+	return d.run(ctx, hurry, s)
 }
 
 // build makes everything between the listeners and the launcher.
@@ -207,7 +220,7 @@ func (d *daemon) ended(j *job.Job, x *proto.Exit) {
 }
 
 // run serves until ctx ends or a listener fails. SIGHUP reloads.
-func (d *daemon) run(ctx context.Context, s sockets) error {
+func (d *daemon) run(ctx, hurry context.Context, s sockets) error {
 	// Sessions outlive ctx: they are drained, not cut.
 	live, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
@@ -227,16 +240,17 @@ func (d *daemon) run(ctx context.Context, s sockets) error {
 		case <-d.hangup:
 			d.reload()
 		case err := <-failed:
-			d.shutdown(0)
+			d.shutdown(hurry, 0)
 			return fmt.Errorf("accepting connections: %w", err)
 		case <-ctx.Done():
 			systemd.Stopping()
+			d.shown.end()
 			defer d.askForTime()()
 			d.log.Info("stopping; running commands get time to end", zap.Duration("drain", d.cfg.Server.Drain))
 			if s.inherited {
 				s.close() // who comes now waits for the next daemon
 			}
-			d.shutdown(d.cfg.Server.Drain)
+			d.shutdown(hurry, d.cfg.Server.Drain)
 			for range services {
 				if err := <-failed; !errors.Is(err, server.ErrClosed) && !errors.Is(err, classic.ErrClosed) {
 					return err
@@ -248,12 +262,10 @@ func (d *daemon) run(ctx context.Context, s sockets) error {
 	}
 }
 
-// shutdown drains for at most d; a further signal cuts it short.
-func (d *daemon) shutdown(drain time.Duration) {
-	ctx, cancel := signal.NotifyContext(context.Background(), d.common.endSignals...)
+// shutdown drains for at most drain, or until hurry ends.
+func (d *daemon) shutdown(hurry context.Context, drain time.Duration) {
+	ctx, cancel := context.WithTimeout(hurry, drain)
 	defer cancel()
-	ctx, cancelTime := context.WithTimeout(ctx, drain)
-	defer cancelTime()
 	var wg sync.WaitGroup
 	if d.classic.server != nil {
 		wg.Go(func() { d.classic.server.Shutdown(ctx) })

@@ -1,11 +1,51 @@
 package main
 
 import (
+	"bytes"
+	"os"
+	"syscall"
 	"testing"
+	"time"
 
 	"rexec/internal/charset"
+	"rexec/internal/client"
 	"rexec/internal/config"
+	"rexec/internal/proto"
 )
+
+// TestSecondSignal: it ends the drain, also if it comes before the daemon has begun to wait for it.
+func TestSecondSignal(t *testing.T) {
+	w := newUnstarted(t, "")
+	w.drain = (2 * never).String()
+	w.configure("")
+	stopping, goOn := make(chan struct{}), make(chan struct{})
+	w.log.hold = func(line []byte) {
+		if bytes.Contains(line, []byte(`"msg":"stopping`)) {
+			close(stopping)
+			<-goOn
+		}
+	}
+	w.start()
+	p := w.peer()
+	p.Send(&proto.Run{ID: client.NewID(), Shell: []byte("sleep 1000"), NoStdin: true})
+	if typ, _ := p.Next(); typ != proto.TypeStarted {
+		t.Fatal(typ)
+	}
+	for range 2 {
+		if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		<-stopping
+	}
+	began := time.Now()
+	close(goOn)
+	if err := w.stop(); err != nil {
+		t.Error(err)
+	}
+	if time.Since(began) > never {
+		t.Error("the second signal was lost")
+	}
+}
 
 // TestCharsetNames: config must not import charset, so its list of names is a second one.
 func TestCharsetNames(t *testing.T) {

@@ -76,14 +76,11 @@ func (d *daemon) supervise(ctx context.Context, listeners []net.Listener) {
 	}
 	tick := time.NewTicker(statusEvery)
 	defer tick.Stop()
-	for last := ""; ; {
+	for {
 		if _, err := d.store.Refresh(); err != nil { // else a new file would be noticed by the next client only
 			d.keyProblem(err)
 		}
-		if line := d.statusLine(); line != last {
-			systemd.Status(line)
-			last = line
-		}
+		d.showLine(false)
 		select {
 		case <-ctx.Done():
 			return
@@ -117,6 +114,32 @@ func (d *daemon) feed(ctx context.Context, every time.Duration, listeners []net.
 			systemd.Alive()
 		}
 	}
+}
+
+// shownLine is the line that the service manager was told last.
+type shownLine struct {
+	mu   sync.Mutex
+	last string
+	over bool
+}
+
+// end leaves the line to whoever tells of the daemon's end.
+func (l *shownLine) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.over = true
+}
+
+// showLine tells the service manager how the daemon is doing, if that is news or it is wanted again.
+func (d *daemon) showLine(again bool) {
+	d.shown.mu.Lock()
+	defer d.shown.mu.Unlock()
+	line := d.statusLine()
+	if d.shown.over || line == d.shown.last && !again {
+		return
+	}
+	systemd.Status(line)
+	d.shown.last = line
 }
 
 // statusLine is the line for systemctl status. What is wrong comes first.

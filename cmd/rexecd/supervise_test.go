@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"rexec/internal/rexectest"
 )
 
 // manager is the service manager's end of the notification socket.
@@ -63,7 +65,7 @@ func (m *manager) all() []string {
 // await waits for a message with this text behind the first n, and returns how many there were up to it.
 func (m *manager) await(n int, text string) int {
 	m.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(never); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		for i, got := range m.all() {
 			if i >= n && strings.Contains(got, text) {
 				return i + 1
@@ -76,7 +78,7 @@ func (m *manager) await(n int, text string) int {
 
 // TestManaged goes through a daemon's life as its service manager sees it.
 func TestManaged(t *testing.T) {
-	t.Setenv("WATCHDOG_USEC", "9000000") // a program with the race detector takes a second to end
+	t.Setenv("WATCHDOG_USEC", "30000000") // a third of it is for a self-check, beside whatever else this machine does
 	m := newManager(t)
 	p := newProgram(t, "")
 	p.start()
@@ -106,13 +108,9 @@ func TestManaged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(keys, []byte("nonsense\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	p.replace(keys, []byte("nonsense\n"))
 	n = m.await(n, "the key file is not used, the keys read before stay in force: "+keys+":1")
-	if err := os.WriteFile(keys, good, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	p.replace(keys, good)
 	n = m.await(n, "STATUS=0 connections")
 	p.rexecd("key", "revoke", "tutorial")
 	n = m.await(n, "STATUS=there are no keys, so everybody is refused; make one with: rexecd key add NAME")
@@ -124,11 +122,36 @@ func TestManaged(t *testing.T) {
 	m.await(n, "EXTEND_TIMEOUT_USEC=15000000")
 }
 
+// TestStatusLineIsCorrected: what a reload has told is not what is true for ever.
+func TestStatusLineIsCorrected(t *testing.T) {
+	m := newManager(t)
+	p := newProgram(t, "")
+	p.start()
+	n := m.await(0, "STATUS=0 connections")
+	peer := rexectest.Connect(t, p.logged(`"msg":"listening","address":"([0-9.:]+)"`)[1])
+	hangup(t)
+	n = m.await(n, "STATUS=1 connection, ")
+	peer.Close()
+	m.await(n, "STATUS=0 connections")
+}
+
 // hangup reloads this process, which is the daemon.
 func hangup(t *testing.T) {
 	t.Helper()
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// replace gives a file another content, at once: the daemon looks at its files at any time, and one that it finds
+// empty holds no keys.
+func (p *program) replace(path string, text []byte) {
+	p.t.Helper()
+	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		p.t.Fatal(err)
 	}
 }
 

@@ -18,9 +18,18 @@ import (
 	"rexec/internal/rexectest"
 )
 
-// short is a daemon that forgets quickly what has ended.
+// retain is how long a daemon remembers that forgets quickly what has ended: it is also the time that a request has to
+// get there after the proof, on a busy machine.
+const retain = 3 * time.Second
+
 func short() rexectest.Options {
-	return rexectest.Options{Jobs: job.Options{Grace: 100 * time.Millisecond, Retain: 300 * time.Millisecond}}
+	return rexectest.Options{Jobs: job.Options{Grace: 100 * time.Millisecond, Retain: retain}}
+}
+
+// forgotten waits until the daemon knows nothing of an execution any more.
+func forgotten(t *testing.T, d *rexectest.Daemon, id proto.ExecID) {
+	t.Helper()
+	until(t, time.Minute, "the daemon to forget", func() bool { return d.Table().Find("test", id) == nil })
 }
 
 // TestRequestDeliveredTwice: an attacker without any key holds a request back until the client has come over another
@@ -40,7 +49,7 @@ func TestRequestDeliveredTwice(t *testing.T) {
 	if o := again.Run(m); o.Exit.State != proto.StateExited {
 		t.Fatalf("%+v", o.Exit)
 	}
-	until(t, 5*time.Second, "the daemon to forget", func() bool { return d.Table().Find("test", m.ID) == nil })
+	forgotten(t, d, m.ID)
 	first.Send(&m)
 	if o := first.Outcome(); o.Exit.State != proto.StateLost {
 		t.Errorf("the late request was answered with %+v", o.Exit)
@@ -56,6 +65,7 @@ func TestHeldRequest(t *testing.T) {
 	// and a proof. The request is 8 KiB, so that the limit lies inside it.
 	n := newNetwork(t, d.Address(), plan{holdAfter: 4_000}, plan{})
 	m := shell("%s: %08192d", ran.count(), 0)
+	m.ID = client.NewID()
 	o := d.ClientOptions()
 	o.Address = n.address()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -71,13 +81,13 @@ func TestHeldRequest(t *testing.T) {
 	done := make(chan *output, 1)
 	go func() { done <- run(ctx, rexectest.NewClient(t, o), client.Command{Run: m}) }()
 	first := <-links
-	pause(200 * time.Millisecond) // the request is on its way, as far as the client can tell
-	first.Abort()                 // what the client does after 20 s of silence
+	until(t, time.Minute, "the request on its way", n.holds)
+	first.Abort() // what the client does after 20 s of silence
 	got := <-done
 	cancel()
-	pause(400 * time.Millisecond) // longer than the daemon remembers
+	forgotten(t, d, m.ID)
 	n.deliver()
-	until(t, 5*time.Second, "the late request's answer", func() bool {
+	until(t, time.Minute, "the late request's answer", func() bool {
 		return ran.n() > 1 || slices.ContainsFunc(d.Logs(), func(line string) bool { return strings.Contains(line, "knows nothing") })
 	})
 	if err := got.safe(ran.n()); err != nil {
@@ -94,7 +104,7 @@ func TestIdleConnection(t *testing.T) {
 	d := rexectest.New(t, short())
 	c := d.Client(t)
 	run(t.Context(), c, client.Command{Run: shell("true")}).exited(t, 0)
-	pause(700 * time.Millisecond) // at a prompt, the user thinks
+	pause(retain + 500*time.Millisecond) // at a prompt, the user thinks
 	got := run(t.Context(), c, client.Command{Run: shell("true")})
 	if got.failure != nil || got.result.State != proto.StateExited {
 		t.Errorf("after an idle time: %+v, %v", got.result, got.failure)
@@ -183,7 +193,7 @@ func TestUploadIsProgress(t *testing.T) {
 		client.Command{Run: shell("cat > /dev/null"), Stdin: zeros(4_000_000)})
 	got.exited(t, 0)
 	// A dozen connections at full speed take far less; with a pause that grows before each it is half a minute.
-	if took := time.Since(began); took > 8*time.Second {
+	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("4 MB over connections of 400 kB took %s", took.Round(time.Second))
 	}
 }

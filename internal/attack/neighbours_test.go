@@ -27,7 +27,7 @@ func TestSameNameOfTwoKeys(t *testing.T) {
 	second.ID = id
 	ended := make(chan *output, 1)
 	go func() { ended <- run(limited(t, 20*time.Second), d.Client(t), client.Command{Run: first}) }()
-	until(t, 10*time.Second, "the first command", func() bool { return d.Starts() == 1 })
+	until(t, time.Minute, "the first command", func() bool { return d.Starts() == 1 })
 	got := run(limited(t, 20*time.Second), rexectest.NewClient(t, o), client.Command{Run: second})
 	got.exited(t, 4)
 	if got.out.String() != "still there\n" {

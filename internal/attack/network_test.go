@@ -21,6 +21,7 @@ type network struct {
 	n       int
 	plans   []plan // of the connections to come; the last one stands for all later ones
 	conns   []*net.TCPConn
+	holding bool // since a connection's plan said so
 	release bool
 	closed  bool
 }
@@ -55,6 +56,13 @@ func newNetwork(t *testing.T, target string, plans ...plan) *network {
 }
 
 func (n *network) address() string { return n.ln.Addr().String() }
+
+// holds reports whether something is held.
+func (n *network) holds() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.holding
+}
 
 // deliver lets go of what is held.
 func (n *network) deliver() {
@@ -136,6 +144,7 @@ func (n *network) toServer(up, down *net.TCPConn, p plan) {
 			pass := max(0, p.holdAfter-total)
 			_, _ = up.Write(b[:pass])
 			n.mu.Lock()
+			n.holding = true
 			for !n.release && !n.closed {
 				n.changed.Wait()
 			}

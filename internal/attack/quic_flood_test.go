@@ -34,7 +34,14 @@ type burden struct {
 	goroutines int
 }
 
-func weigh() burden { return burden{held(), runtime.NumGoroutine()} }
+func weigh() burden { return burden{held(), goroutines()} }
+
+// goroutines is their number while everything stands still: runtime.NumGoroutine adds up lists that a garbage
+// collection moves at that moment, and on a busy machine counts hundreds that have ended.
+func goroutines() int {
+	n, _ := runtime.GoroutineProfile(make([]runtime.StackRecord, 1)) // too few of them: it only counts
+	return n
+}
 
 func (b burden) String() string {
 	return fmt.Sprintf("%d KiB, %d goroutines", b.bytes>>10, b.goroutines)
@@ -122,14 +129,14 @@ func TestThousandStreams(t *testing.T) {
 	before := weigh()
 	var open []*transport.QUICConn
 	ping := proto.AppendFrame(nil, proto.Ping{Token: 1})
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
 	for range 1000 {
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second) // only for the one that is too many
 		st, err := conn(p).OpenStream(ctx)
+		cancel()
 		if err != nil {
 			break
 		}
-		_ = st.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = st.SetDeadline(time.Now().Add(time.Minute))
 		if _, err := st.Write(ping); err != nil {
 			t.Fatal(err)
 		}
@@ -155,7 +162,7 @@ func TestThousandStreams(t *testing.T) {
 	for _, st := range open {
 		st.Close()
 	}
-	t.Logf("%s after them", settled(t, before, 2, 10*time.Second))
+	t.Logf("%s after them", settled(t, before, 2, time.Minute))
 }
 
 // TestStreamStorm opens and ends 20,000 streams in every way there is, beside commands on the same connection.
@@ -186,7 +193,7 @@ func TestStreamStorm(t *testing.T) {
 	}
 	stop := others(t, d, c)
 	began := time.Now()
-	ctx := limited(t, time.Minute)
+	ctx := limited(t, 5*time.Minute)
 	peak := watched(func() {
 		var wg sync.WaitGroup
 		for worker := range 16 {
@@ -197,7 +204,7 @@ func TestStreamStorm(t *testing.T) {
 						t.Errorf("stream %d of worker %d: %v", i, worker, err)
 						return
 					}
-					_ = st.SetDeadline(time.Now().Add(20 * time.Second))
+					_ = st.SetDeadline(time.Now().Add(time.Minute))
 					ways[(i+worker)%len(ways)](st)
 				}
 			})
@@ -210,11 +217,12 @@ func TestStreamStorm(t *testing.T) {
 	if peak.bytes > before.bytes+64<<20 || peak.goroutines > before.goroutines+128*4+100 || worst > 2*time.Second {
 		t.Error("too much")
 	}
+	_ = p.Conn.SetDeadline(time.Now().Add(time.Minute)) // the storm has taken the time that a peer has
 	p.Send(proto.Ping{Token: 5})
 	if typ, _ := p.Next(); typ != proto.TypePong {
 		t.Errorf("the first stream gets %s", typ)
 	}
-	t.Logf("%s after them", settled(t, before, n, 15*time.Second))
+	t.Logf("%s after them", settled(t, before, n, time.Minute))
 }
 
 // TestFloodOfFrames floods a stream with pings, with and without reading the answers, and with frames that may be ignored.
@@ -274,7 +282,7 @@ func TestFloodOfFrames(t *testing.T) {
 			}
 			st.Abort()
 			p.Close()
-			t.Logf("%s after it", settled(t, before, n, 15*time.Second))
+			t.Logf("%s after it", settled(t, before, n, time.Minute))
 		})
 	}
 	unharmed(t, d)
@@ -327,7 +335,7 @@ func TestRebindingStorm(t *testing.T) {
 		t.Error("too much")
 	}
 	_ = c.Close()
-	t.Logf("%s after it", settled(t, before, n, 15*time.Second))
+	t.Logf("%s after it", settled(t, before, n, time.Minute))
 }
 
 func common(a, b []byte) int {

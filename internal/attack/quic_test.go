@@ -8,7 +8,6 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -190,7 +189,7 @@ func TestJunk(t *testing.T) {
 	for n := range 1501 {
 		sizes = append(sizes, n)
 	}
-	before := runtime.NumGoroutine()
+	before := goroutines()
 	for _, row := range rows {
 		small, all := newSource(t, d.Address()), newSource(t, d.Address())
 		for i, n := range sizes {
@@ -209,12 +208,12 @@ func TestJunk(t *testing.T) {
 				row.name, all.ratio(), row.bound, small.got.Load(), row.least)
 		}
 	}
-	t.Logf("%d goroutines before, %d right after", before, runtime.NumGoroutine())
+	t.Logf("%d goroutines before, %d right after", before, goroutines())
 	unharmed(t, d)
-	until(t, 15*time.Second, "the daemon to forget it all", func() bool {
-		return runtime.NumGoroutine() <= before+2*len(rows) // each source here has one
+	until(t, time.Minute, "the daemon to forget it all", func() bool {
+		return goroutines() <= before+2*len(rows) // each source here has one
 	})
-	t.Logf("%d at the end", runtime.NumGoroutine())
+	t.Logf("%d at the end", goroutines())
 	if n := d.Starts(); n != 2 {
 		t.Errorf("%d starts", n)
 	}

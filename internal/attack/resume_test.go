@@ -193,7 +193,7 @@ func TestRestart(t *testing.T) {
 			done := make(chan *output, 1)
 			ctx := limited(t, 40*time.Second)
 			go func() { done <- run(ctx, c, client.Command{Run: shell("%ssleep 30", ran.count())}) }()
-			until(t, 10*time.Second, "the command's start", func() bool { return ran.n() == 1 })
+			until(t, time.Minute, "the command's start", func() bool { return ran.n() == 1 })
 			end(d)
 			d.Start()
 			got := <-done
@@ -225,7 +225,7 @@ func TestGraceExpiry(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan *output, 1)
 			go func() { done <- run(ctx, rexectest.NewClient(t, through(d, p)), client.Command{Run: m}) }()
-			until(t, 10*time.Second, "the command's start", func() bool { return ran.n() == 1 && len(rexectest.Processes()) >= 3 })
+			until(t, time.Minute, "the command's start", func() bool { return ran.n() == 1 && len(rexectest.Processes()) >= 3 })
 			p.Refuse()
 			p.Cut()
 			cancel()
@@ -233,7 +233,7 @@ func TestGraceExpiry(t *testing.T) {
 			if got := <-done; !errors.As(got.failure, &lost) {
 				t.Errorf("%v, want a loss", got.failure)
 			}
-			gone(t, 10*time.Second)
+			gone(t, time.Minute)
 		})
 	}
 }
@@ -291,7 +291,7 @@ func TestTakeoverIsTold(t *testing.T) {
 			_, err := c1.Run(ctx, &client.Command{Run: m, Stdout: out})
 			first <- err
 		}()
-		until(t, 10*time.Second, "output", func() bool { return out.len() > 1<<20 })
+		until(t, time.Minute, "output", func() bool { return out.len() > 1<<20 })
 		go func() {
 			_, err := c2.Run(ctx, &client.Command{Run: m})
 			second <- err
@@ -346,7 +346,7 @@ func TestEndOfInputIsNotLost(t *testing.T) {
 	if _, err := in.w.Write([]byte("all there is\n")); err != nil {
 		t.Fatal(err)
 	}
-	until(t, 10*time.Second, "the echo", func() bool { return out.len() == 13 })
+	until(t, time.Minute, "the echo", func() bool { return out.len() == 13 })
 	pause(50 * time.Millisecond) // the acknowledgement of stdin comes right behind
 	hole.Blackhole()
 	in.w.Close()

@@ -89,7 +89,8 @@ func TestStopped(t *testing.T) {
 }
 
 func stopped(t *testing.T, transport client.Transport) {
-	s := newService(t, "[server]\ngrace = \"1s\"\nhandshake_timeout = \"1s\"")
+	// A busy machine may take its time for a handshake, but not as long as the daemon stands still.
+	s := newService(t, "[server]\ngrace = \"1s\"\nhandshake_timeout = \"4s\"")
 	s.transport = transport
 	s.start()
 	idle, busy := s.client("test"), s.client("test")
@@ -102,7 +103,7 @@ func stopped(t *testing.T, transport client.Transport) {
 
 	s.signal(unix.SIGSTOP)
 	began := time.Now()
-	tick := time.NewTicker(3 * time.Second)
+	tick := time.NewTicker(6 * time.Second)
 	defer tick.Stop()
 	<-tick.C
 	s.signal(unix.SIGCONT)
@@ -157,16 +158,17 @@ func TestNameServiceHangs(t *testing.T) {
 		go func() { answers <- s.run(c, "echo here") }() // awaited below
 	}
 	// A local account's commands run meanwhile, on connections that are made meanwhile.
-	for range 10 {
+	others := 0
+	for ; others < 10 && len(answers) == 0; others++ {
 		s.prints(s.client("near"), "echo at once", "at once\n")
 	}
-	if took := time.Since(began); took > 4*time.Second || len(answers) > 0 {
-		t.Errorf("others took %s, with %d answers there", took, len(answers))
+	if others < 3 { // each would have waited for an answer
+		t.Errorf("%d commands of others before the first answer, in %s", others, time.Since(began))
 	}
 	for range cap(answers) {
 		s.says(<-answers, proto.StateRefused, `account "nobody-here": looking it up: the name service did not answer in time`)
 	}
-	if took := time.Since(began); took < 4*time.Second || took > 15*time.Second {
+	if took := time.Since(began); took < 4*time.Second || took > patience {
 		t.Errorf("the answers took %s, want 5 s", took)
 	}
 }

@@ -153,13 +153,19 @@ func (s *service) refused(words string) {
 func (s *service) stop() {
 	s.t.Helper()
 	s.signal(unix.SIGTERM)
+	s.ends()
+}
+
+// ends demands that the daemon ends, in order.
+func (s *service) ends() {
+	s.t.Helper()
 	select {
 	case <-s.ended:
 	case <-time.After(patience):
 		s.t.Fatal("it does not end")
 	}
 	if code := s.cmd.ProcessState.ExitCode(); code != 0 {
-		s.t.Errorf("it ended with %d", code)
+		s.t.Errorf("it ended with %d:\n%s", code, s.log.tail())
 	}
 }
 

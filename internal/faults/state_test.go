@@ -114,6 +114,7 @@ func TestClone(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), s.wrapper[0], reset...).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	s.address = "127.0.0.1:0" // the port may be somebody else's by now
 	s.start()
 	if strings.Contains(s.log.String(), "made on another machine") {
 		t.Error("warned of after the reset")
@@ -124,28 +125,43 @@ func TestClone(t *testing.T) {
 // TestEarlyReload: a HUP that comes while the daemon still starts is obeyed when it serves.
 func TestEarlyReload(t *testing.T) {
 	s := newService(t, "")
-	if err := os.Remove(s.config); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Mkfifo(s.config, 0o600); err != nil { // it starts no further than we let it read
-		t.Fatal(err)
-	}
-	s.launch()
-	config, err := os.OpenFile(s.config, os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.signal(unix.SIGHUP)
-	if _, err := config.WriteString(s.good("")); err != nil {
-		t.Fatal(err)
-	}
-	if err := config.Close(); err != nil {
-		t.Fatal(err)
-	}
+	s.signalEarly(unix.SIGHUP)
 	s.address = s.logged(`"listening","address":"([0-9.:]+)"`)[1]
 	s.configure(strings.Replace(s.good(""), "first", "second", 1))
 	s.logged(`"msg":"reloaded"`)
 	s.prints(s.client("test"), "echo $ORIGIN", "second\n")
+}
+
+// TestEarlyEnd: a daemon that is to end while it still starts does so in order.
+func TestEarlyEnd(t *testing.T) {
+	s := newService(t, "")
+	s.address = "localhost:0" // a name to look up, which ends early, too
+	s.signalEarly(unix.SIGTERM)
+	s.ends()
+}
+
+// signalEarly launches a daemon and signals it when it begins to read its configuration, which it can read to its end
+// then.
+func (s *service) signalEarly(sig unix.Signal) {
+	s.t.Helper()
+	if err := os.Remove(s.config); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := unix.Mkfifo(s.config, 0o600); err != nil { // it starts no further than we let it read
+		s.t.Fatal(err)
+	}
+	s.launch()
+	config, err := os.OpenFile(s.config, os.O_WRONLY, 0)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.signal(sig)
+	if _, err := config.WriteString(s.good("")); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := config.Close(); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // TestSignalsDoNotPile: a second HUP that comes at once is not lost for ever, and ends nothing.

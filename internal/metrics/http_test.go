@@ -223,7 +223,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	fmt.Fprint(conn, "GET /metrics HTTP/1.1\r\n")
 	began := time.Now()
 	s.Close()
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("it took %s", took)
 	}
 	if words.Len() > 0 {
