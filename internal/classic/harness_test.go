@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -169,7 +168,7 @@ func peak() (stop func() int) {
 	go func() {
 		most := 0
 		for {
-			most = max(most, runtime.NumGoroutine())
+			most = max(most, rexectest.Goroutines())
 			select {
 			case <-ended:
 				result <- most
