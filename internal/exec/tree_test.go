@@ -65,7 +65,7 @@ func TestStopKillsTree(t *testing.T) {
 					t.Errorf("survivors: %v", left)
 				}
 				checkGone(t, pids)
-				within(t, p, time.Second)
+				ends(t, p)
 			})
 		}
 	}
@@ -78,7 +78,7 @@ func TestStopAfterEnd(t *testing.T) {
 	otherPID := readPIDs(t, other, 1)[0]
 	p := start(t, l, shell(t, "sleep 60 & echo $!; setsid sleep 60 & echo $!; (setsid sh -c 'echo $$; trap \"\" TERM; sleep 60; exit' &); exit 0"))
 	pids := readPIDs(t, p, 3)
-	within(t, p, 10*time.Second)
+	ends(t, p)
 	for _, pid := range pids {
 		if !alive(pid) {
 			t.Errorf("%d should still run", pid)
