@@ -38,7 +38,7 @@ func (r *recorder) NotRun(x *proto.Exit) {
 // want waits for the attempts, and forgets them.
 func (r *recorder) want(t *testing.T, want ...server.Attempt) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		r.mu.Lock()
 		same := slices.Equal(r.attempts, want)
 		if same || time.Now().After(deadline) {
@@ -83,7 +83,7 @@ func TestObserver(t *testing.T) {
 	}
 	// The observer is told of an attempt before it gives up its place.
 	want := server.Counts{Sessions: server.PerTransport{TCP: 1}, Accepted: server.PerTransport{TCP: 3}}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		got := d.server.Counts()
 		got.Reviews = 0
 		if got == want {
@@ -96,7 +96,7 @@ func TestObserver(t *testing.T) {
 	if n, closing := d.server.Serving(); n != 1 || closing {
 		t.Errorf("%d listeners are served, closing: %v", n, closing)
 	}
-	d.shutdown(10 * time.Second)
+	d.shutdown(patience)
 	if n, closing := d.server.Serving(); n != 0 || !closing {
 		t.Errorf("after the end %d listeners are served, closing: %v", n, closing)
 	}
