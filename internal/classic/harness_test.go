@@ -6,10 +6,10 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -81,6 +81,34 @@ func (c *client) answer() string {
 		c.t.Fatalf("no answer: %v", err)
 	}
 	return decode(c.t, b)
+}
+
+// want compares the next answer.
+func (c *client) want(text string) error {
+	b, err := c.read()
+	if err != nil {
+		return fmt.Errorf("no answer %q: %w", text, err)
+	}
+	if got := decode(c.t, b); got != text {
+		return fmt.Errorf("%q, want %q", got, text)
+	}
+	return nil
+}
+
+// patiently does what depends on times that a busy machine may overrun, with longer and longer ones until it goes well:
+// what fails for another reason fails with all of them.
+func patiently(t *testing.T, unit time.Duration, try func(unit time.Duration) error) {
+	t.Helper()
+	for most := 20 * unit; ; unit *= 2 {
+		err := try(unit)
+		if err == nil {
+			return
+		}
+		if unit > most {
+			t.Fatalf("with %s: %v", unit, err)
+		}
+		t.Logf("with %s: %v", unit, err)
+	}
 }
 
 func decode(t testing.TB, b []byte) string {
@@ -169,7 +197,7 @@ func peak() (stop func() int) {
 	go func() {
 		most := 0
 		for {
-			most = max(most, runtime.NumGoroutine())
+			most = max(most, rexectest.Goroutines())
 			select {
 			case <-ended:
 				result <- most

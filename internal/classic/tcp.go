@@ -113,6 +113,7 @@ type conn struct {
 	busy      bool        // a command runs or is being answered
 	dismissed bool        // there will be no further one
 	leaving   *time.Timer // ends what runs; nil unless the client has closed its side
+	ended     bool        // nothing runs any more, nor will
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
@@ -131,6 +132,7 @@ func (c *conn) serve(ctx context.Context) {
 		c.in.stop()
 		c.nc.Close()
 		reader.Wait()
+		c.end()
 		c.server.leave(c)
 		close(c.over)
 	}()
@@ -256,11 +258,21 @@ func (c *conn) gone(err error) {
 	case errors.Is(err, io.EOF):
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.leaving == nil {
+		if c.leaving == nil && !c.ended {
 			c.leaving = time.AfterFunc(c.server.options.AfterEOF, c.cancel)
 		}
 	default:
 		c.cancel()
+	}
+}
+
+// end leaves no timer behind: those of many clients that go at once would all run out together later.
+func (c *conn) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = true
+	if c.leaving != nil {
+		c.leaving.Stop()
 	}
 }
 

@@ -109,10 +109,14 @@ func TestUDPForeign(t *testing.T) {
 
 // TestUDPTime: a client that cannot hang up does not hold a command for ever.
 func TestUDPTime(t *testing.T) {
-	s := connect(t, start(t, classic.Options{UDPTimeout: 300 * time.Millisecond}, auth.Key{}), "127.0.0.1")
-	if got := s.run([]byte("echo a; sleep 1000            ")); got != "a\n[ended: time limit of 300ms reached]" {
-		t.Errorf("%q", got)
-	}
+	patiently(t, 300*time.Millisecond, func(unit time.Duration) error {
+		s := connect(t, start(t, classic.Options{UDPTimeout: unit}, auth.Key{}), "127.0.0.1")
+		want := fmt.Sprintf("a\n[ended: time limit of %s reached]", unit)
+		if got := s.run([]byte("echo a; sleep 1000            ")); got != want {
+			return fmt.Errorf("%q, want %q", got, want)
+		}
+		return nil
+	})
 }
 
 // TestAmplification measures what goes back to sources that prove nothing, for junk of every size and
@@ -233,7 +237,8 @@ func TestSealed(t *testing.T) {
 				t.Errorf("%d commands were started, want 10", n)
 			}
 			for _, ago := range []time.Duration{29 * time.Second, -29 * time.Second} {
-				if got := s.run(seal(time.Now().Add(-ago), "echo ok")); got != "ok\n" {
+				fresh := connect(t, d, "127.0.0.1") // an answer that came too late is not read by another one
+				if got := fresh.answered(func() []byte { return seal(time.Now().Add(-ago), "echo ok") }); got != "ok\n" {
 					t.Errorf("made %s ago: %q", ago, got)
 				}
 			}
@@ -324,11 +329,12 @@ func TestFloodOfOneSource(t *testing.T) {
 	}
 	logged(t, d, `"classic datagram dropped"`, "too many commands of this source run")
 	other := connect(t, d, "127.0.0.2")
-	if got := other.answered(func() []byte { return []byte("echo another") }); got != "another\n" {
+	asked := int64(0) // more than once if there was no answer soon enough
+	if got := other.answered(func() []byte { asked++; return []byte("echo another") }); got != "another\n" {
 		t.Errorf("%q", got)
 	}
-	if n := d.Starts(); n < 5 || n > 10 { // the other one may have asked more than once
-		t.Errorf("%d commands were started, 4 for the flood", n)
+	if n := d.Starts(); n < 5 || n > 4+asked {
+		t.Errorf("%d commands were started, 4 for the flood and at most %d for the other", n, asked)
 	}
 }
 

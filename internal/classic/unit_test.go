@@ -7,8 +7,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +18,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"rexec/internal/auth"
 	"rexec/internal/charset"
 	"rexec/internal/proto"
 )
@@ -376,5 +379,23 @@ func TestParseAuth(t *testing.T) {
 	}
 	if _, err := ParseAuth(""); err == nil {
 		t.Error("nothing is taken for a name")
+	}
+}
+
+// trusting lets everybody in, and starts nothing.
+type trusting struct{ Privileged }
+
+func (trusting) Vouch(netip.Addr) (*auth.Grant, error) { return new(auth.Grant), nil }
+
+// TestNoTimerIsLeft: a client that has gone costs nothing more.
+func TestNoTimerIsLeft(t *testing.T) {
+	s := New(trusting{}, nil, Options{AfterEOF: time.Hour})
+	theirs, ours := net.Pipe()
+	theirs.Close()
+	c := newConn(s, ours)
+	c.serve(t.Context())
+	c.gone(io.EOF) // by a review that had begun before
+	if c.leaving != nil && c.leaving.Stop() {
+		t.Error("a timer runs")
 	}
 }

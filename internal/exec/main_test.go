@@ -78,9 +78,13 @@ func runAsDaemon() error {
 	return nil
 }
 
-// leftovers waits a moment for what ends by itself and names what stays.
+// patience is more than anything takes that does not hang, on a machine that has much else to do. It is less than what
+// the commands here sleep for.
+const patience = 50 * time.Second
+
+// leftovers waits for what ends by itself and names what stays.
 func leftovers(files int) string {
-	deadline := time.Now().Add(3 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		left := leftoversNow(files)
 		if left == "" || time.Now().After(deadline) {
@@ -205,7 +209,7 @@ func output(t testing.TB, l *Launcher, spec *Spec) (stdout, stderr string, s Sta
 // readLine reads one line of a command's output, within a bound.
 func readLine(t testing.TB, f *os.File) string {
 	t.Helper()
-	if err := f.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := f.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	var line []byte
@@ -223,9 +227,9 @@ func readLine(t testing.TB, f *os.File) string {
 // eventually polls until ok, within a bound.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); {
+	for deadline := time.Now().Add(patience); !ok(); {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 10 s: %s", what)
+			t.Fatalf("not within %v: %s", patience, what)
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
@@ -237,13 +241,13 @@ func alive(pid int) bool {
 	return err == nil && !p.gone()
 }
 
-// within fails if the end of p takes longer than d.
-func within(t testing.TB, p *Process, d time.Duration) Status {
+// ends waits for the end of p, within a bound.
+func ends(t testing.TB, p *Process) Status {
 	t.Helper()
 	select {
 	case <-p.Done():
-	case <-time.After(d):
-		t.Fatalf("the command has not ended within %v", d)
+	case <-time.After(patience):
+		t.Fatalf("the command has not ended within %v", patience)
 	}
 	return p.Wait()
 }

@@ -106,7 +106,7 @@ func TestWaitWithGrandchildOnPipe(t *testing.T) {
 	if line := readLine(t, p.Stdout); line != "hi" {
 		t.Errorf("got %q", line)
 	}
-	if s := within(t, p, 5*time.Second); s.Code != 0 || s.Signal != 0 {
+	if s := ends(t, p); s.Code != 0 || s.Signal != 0 {
 		t.Errorf("got %+v", s)
 	}
 	if err := p.Stdout.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
@@ -157,7 +157,7 @@ func TestWatchWithoutPidfd(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := newProcess(&request{pid: pid, pidfd: -1, spec: &Spec{}}, &stdio{})
-	if s := within(t, p, 10*time.Second); s.Code != 5 {
+	if s := ends(t, p); s.Code != 5 {
 		t.Errorf("got %+v", s)
 	}
 }
@@ -178,7 +178,7 @@ func TestSignal(t *testing.T) {
 	if line := readLine(t, p.Stdout); line != "got" {
 		t.Errorf("got %q", line)
 	}
-	if s := within(t, p, 10*time.Second); s.Code != 4 {
+	if s := ends(t, p); s.Code != 4 {
 		t.Errorf("got %+v", s)
 	}
 	if err := p.Signal(unix.SIGUSR1); !errors.Is(err, ErrEnded) {

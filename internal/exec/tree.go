@@ -45,6 +45,8 @@ type proc struct {
 	pid, ppid, group, session int
 	state                     byte
 	start                     uint64 // ticks since boot
+	flags                     uint64 // of the kernel (PF_*)
+	envStart, envEnd          uint64 // where its environment is; 0 while it has none yet, and if that is not told
 }
 
 func newTree(leader int, since uint64, marker string) *tree {
@@ -82,16 +84,22 @@ func (t *tree) members() ([]proc, error) {
 	// in between comes with a start time that is not that process's.
 	inside := t.cgroup.pids()
 	member := make(map[int]uint64)
+	var unsure []proc
 	for _, p := range all {
-		mine := inside[p.pid] || t.isKnown(p) || t.inSession(p)
+		mine, sure := inside[p.pid] || t.isKnown(p) || t.inSession(p), true
 		if !mine {
-			if mine, err = t.isMarked(p); err != nil {
+			if mine, sure, err = t.isMarked(p); err != nil {
 				return nil, err
 			}
 		}
 		if mine {
 			member[p.pid] = p.start
+		} else if !sure {
+			unsure = append(unsure, p)
 		}
+	}
+	if err := t.lookAgain(unsure, member); err != nil {
+		return nil, err
 	}
 	// Descendants of descendants need one round for each generation that is
 	// listed before its parent.
@@ -150,20 +158,61 @@ func (t *tree) inSession(p proc) bool {
 	return p.session == t.leader && (t.until == 0 || p.start <= t.until)
 }
 
-func (t *tree) isMarked(p proc) (bool, error) {
+// isMarked reports whether p began with the marker, and whether that is sure: a process in the midst of execve(2) has
+// no environment for a moment, and what is read of the one before it is cut off.
+func (t *tree) isMarked(p proc) (marked, sure bool, err error) {
 	if len(t.marker) == 0 || p.gone() {
-		return false, nil
+		return false, true, nil
 	}
 	env, err := os.ReadFile(procFile(p.pid, "environ"))
 	if outOfFiles(err) {
-		return false, err
+		return false, false, err
 	}
 	for entry := range bytes.SplitSeq(env, []byte{0}) {
 		if bytes.Equal(entry, t.marker) {
-			return true, nil
+			return true, true, nil
 		}
 	}
-	return false, nil
+	const exiting, kernelThread = 0x4, 0x200000 // PF_EXITING, PF_KTHREAD: they have no environment any more, or never
+	switch {
+	case err != nil, p.flags&(exiting|kernelThread) != 0:
+		return false, true, nil
+	case p.envEnd == 0:
+		return false, len(env) > 0, nil
+	}
+	return false, uint64(len(env)) == p.envEnd-p.envStart, nil
+}
+
+// executing bounds how long a walk waits for processes that are in execve(2). That is over in less than a millisecond,
+// unless the machine is too busy to go on with it, or somebody makes it slow.
+const executing = time.Second
+
+// lookAgain adds those of the processes to the members that have the marker, once that can be seen.
+func (t *tree) lookAgain(unsure []proc, member map[int]uint64) error {
+	for until := time.Now().Add(executing); len(unsure) > 0 && time.Now().Before(until); {
+		time.Sleep(executing / 5000)
+		var left []proc
+		for _, p := range unsure {
+			now, err := readProc(p.pid)
+			if outOfFiles(err) {
+				return err
+			}
+			if err != nil || now.start != p.start {
+				continue
+			}
+			marked, sure, err := t.isMarked(now)
+			switch {
+			case err != nil:
+				return err
+			case marked:
+				member[p.pid] = p.start
+			case !sure:
+				left = append(left, p)
+			}
+		}
+		unsure = left
+	}
+	return nil
 }
 
 // outOfFiles tells an error that says nothing of the file that was to be opened.
@@ -223,7 +272,7 @@ func readProc(pid int) (proc, error) {
 // parseStat starts at the last parenthesis, since the program's name before it
 // may hold anything.
 func parseStat(pid int, line []byte) (proc, error) {
-	const ppid, group, session, start = 1, 2, 3, 19
+	const ppid, group, session, flags, start, envStart, envEnd = 1, 2, 3, 6, 19, 47, 48
 	fields := bytes.Fields(line[bytes.LastIndexByte(line, ')')+1:])
 	if len(fields) <= start {
 		return proc{}, errors.New("short line in /proc/PID/stat")
@@ -239,9 +288,18 @@ func parseStat(pid int, line []byte) (proc, error) {
 		}
 		*f.to = n
 	}
-	var err error
-	if p.start, err = strconv.ParseUint(string(fields[start]), 10, 64); err != nil {
-		return proc{}, fmt.Errorf("parsing /proc/PID/stat: %w", err)
+	for _, f := range []struct {
+		to    *uint64
+		index int
+	}{{&p.flags, flags}, {&p.start, start}, {&p.envStart, envStart}, {&p.envEnd, envEnd}} {
+		if f.index >= len(fields) { // of an old kernel
+			break
+		}
+		n, err := strconv.ParseUint(string(fields[f.index]), 10, 64)
+		if err != nil {
+			return proc{}, fmt.Errorf("parsing /proc/PID/stat: %w", err)
+		}
+		*f.to = n
 	}
 	return p, nil
 }

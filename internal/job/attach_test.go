@@ -128,7 +128,7 @@ func TestComingAndGoing(t *testing.T) {
 		wg.Go(func() { c.sources[1].writeTo(cmd.err) })
 		go func() { wg.Wait(); cmd.exit(0) }()
 		// The bound is generous: a lost wake-up is a hang.
-		within(t, 30*time.Second, "reading one job", func() {
+		within(t, "reading one job", func() {
 			for !c.visit(j, 1+r.IntN(60)) {
 				// What is not acknowledged when a connection breaks may be asked for again; asking from
 				// an offset on acknowledges what is before it.
@@ -166,7 +166,7 @@ func TestTakeovers(t *testing.T) {
 			}
 		})
 	}
-	within(t, 60*time.Second, "six clients", wg.Wait)
+	within(t, "six clients", wg.Wait)
 	if len(ended) != 6 {
 		t.Errorf("%d of 6 clients saw the exit record", len(ended))
 	}
@@ -259,7 +259,7 @@ func TestInputAgainstModel(t *testing.T) {
 			read <- b
 			c.exit(0)
 		}()
-		within(t, 30*time.Second, "sending stdin", func() { sendInput(t, r, j, want) })
+		within(t, "sending stdin", func() { sendInput(t, r, j, want) })
 		if got := <-read; !bytes.Equal(got, want) {
 			t.Fatalf("the program got %d bytes, %d were sent; equal: false", len(got), len(want))
 		}
@@ -380,7 +380,7 @@ func TestComingBackIsAnAcknowledgement(t *testing.T) {
 	}()
 	select {
 	case <-more:
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Errorf("no output after coming back at offset %d: the window is full of bytes that the client has", got)
 		second.Leave()
 		<-more

@@ -18,7 +18,7 @@ func TestTotals(t *testing.T) {
 	}})
 	want := func(what string, running int, bytes [3]uint64) {
 		t.Helper()
-		until(t, 5*time.Second, what, func() bool { return table.Totals() == Totals{running, bytes} })
+		until(t, what, func() bool { return table.Totals() == Totals{running, bytes} })
 	}
 	want("nothing", 0, [3]uint64{})
 
@@ -76,7 +76,7 @@ func TestTotalsDoNotCountStdinThatWasThrownAway(t *testing.T) {
 	if got := <-during; got != (Totals{1, [3]uint64{x.StdinBytes, 0, 0}}) {
 		t.Errorf("at the end: %+v, and the record says %d", got, x.StdinBytes)
 	}
-	until(t, 5*time.Second, "the end", func() bool { return table.Totals().Running == 0 })
+	until(t, "the end", func() bool { return table.Totals().Running == 0 })
 	if got := table.Totals().Bytes[0]; got != x.StdinBytes {
 		t.Errorf("%d bytes of stdin are counted, the record says %d", got, x.StdinBytes)
 	}

@@ -5,7 +5,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"rexec/internal/proto"
 )
@@ -51,7 +50,7 @@ func TestReport(t *testing.T) {
 			}
 			c.exit(3)
 			var x *proto.Exit
-			within(t, 30*time.Second, "the exit record", func() { x = record(t, attach(t, j, [2]uint64{})) })
+			within(t, "the exit record", func() { x = record(t, attach(t, j, [2]uint64{})) })
 			if string(x.ShellState) != "STATE" || x.ShellStateTooLarge || x.Code != 3 || x.Background {
 				t.Errorf("%+v", x)
 			}
@@ -88,7 +87,7 @@ func TestStateIsRetained(t *testing.T) {
 			want := 40
 			if limit < want {
 				want = 0
-				until(t, 30*time.Second, "the state is given up", func() bool { return j.holds() == 0 })
+				until(t, "the state is given up", func() bool { return j.holds() == 0 })
 			}
 			quit(attach(t, j, [2]uint64{}))
 			a := attach(t, j, [2]uint64{}) // a client that came back

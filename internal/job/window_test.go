@@ -3,7 +3,6 @@ package job
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	"rexec/internal/proto"
 )
@@ -31,7 +30,7 @@ func TestWindowGrows(t *testing.T) {
 			}
 			got += uint64(len(e.Data))
 		}
-		within(t, 10*time.Second, "the command to wait for room", func() {
+		within(t, "the command to wait for room", func() {
 			for starved := false; !starved; {
 				j.mu.Lock()
 				starved = j.out[0].starved
@@ -81,7 +80,7 @@ func TestTerminalWindowStays(t *testing.T) {
 		if got += uint64(len(e.Data)); got%minWindow != 0 {
 			continue
 		}
-		until(t, 10*time.Second, "the command waits for room", func() bool {
+		until(t, "the command waits for room", func() bool {
 			j.mu.Lock()
 			defer j.mu.Unlock()
 			return j.out[0].starved

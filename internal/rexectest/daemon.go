@@ -203,7 +203,22 @@ func (d *Daemon) Start() {
 	if in.classic != nil {
 		in.classic.start(ctx)
 	}
+	if !in.awaitServed() {
+		d.t.Error("the listeners are not served")
+	}
 	d.instance = in
+}
+
+// awaitServed waits until all listeners are served, so that whoever counts open files or goroutines now counts what
+// belongs to the daemon, too.
+func (in *instance) awaitServed() bool {
+	for deadline := time.Now().Add(settle); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		n, _ := in.server.Serving()
+		if n == cap(in.served) && (in.classic == nil || in.classic.server.Listening() == cap(in.classic.served)) {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *Daemon) build() (*instance, net.Listener, error) {

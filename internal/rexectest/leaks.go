@@ -21,8 +21,8 @@ const MarkName = "REXECTEST_RUN"
 // runs beside it.
 func Mark() string { return strconv.Itoa(os.Getpid()) }
 
-// settle is how long what ends by itself may take.
-const settle = 5 * time.Second
+// settle is how long what ends by itself may take, on a machine that has much else to do.
+const settle = 30 * time.Second
 
 // CheckLeaks fails a test that leaves goroutines, open files, children or started processes behind.
 // Call it first, so that it looks after everything else was cleaned up. Not for parallel tests.
@@ -95,6 +95,13 @@ func goroutines() []string {
 		}
 	}
 	return found
+}
+
+// Goroutines is their number while everything stands still. runtime.NumGoroutine adds up lists that the garbage
+// collector moves at that moment, and on a busy machine counts hundreds that have ended.
+func Goroutines() int {
+	n, _ := runtime.GoroutineProfile(make([]runtime.StackRecord, 1)) // too few of them: it only counts
+	return n
 }
 
 // openFiles returns what descriptors there are, but for the poller's own, which the runtime keeps.

@@ -14,6 +14,8 @@ import (
 // Serve accepts connections until the listener fails or is closed, ctx ends or Shutdown has drained; all but the
 // first give ErrClosed. It closes the listener, whose connections must be Channels.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	short := newShortage(s) // a listener that counts as served has all that it needs
+	defer short.close()
 	if !s.track(ln) {
 		ln.Close()
 		return ErrClosed
@@ -21,8 +23,6 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	defer s.untrack(ln)
 	stop := context.AfterFunc(ctx, func() { ln.Close() })
 	defer stop()
-	short := newShortage(s)
-	defer short.close()
 	for {
 		conn, err := ln.Accept()
 		if err != nil {

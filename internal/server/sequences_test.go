@@ -147,7 +147,7 @@ func TestSequencesBeforeTheProof(t *testing.T) {
 		}
 		t.Logf("%d conversations", count)
 	})
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(patience)
 	for runtime.NumGoroutine() > before && time.Now().Before(deadline) {
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -161,7 +161,7 @@ func stranger(t *testing.T, d *daemon, letters []symbol, word []int) {
 	ours, theirs := socketPair(t)
 	defer ours.Close()
 	d.ln.conns <- theirs
-	_ = ours.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = ours.SetDeadline(time.Now().Add(patience))
 	var flight []byte
 	for _, i := range word {
 		flight = append(flight, letters[i].frame...)
@@ -220,7 +220,7 @@ func TestSequencesAfterTheProof(t *testing.T) {
 func prove(t *testing.T, d *daemon) (*client, error) {
 	ours, theirs := socketPair(t)
 	d.ln.conns <- theirs
-	_ = ours.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = ours.SetDeadline(time.Now().Add(patience))
 	c := &client{t, ours, proto.NewReader(ours), proto.NewWriter(ours)}
 	proof, err := auth.NewProof(d.key, proto.TransportTCP, binding, nil)
 	if err != nil {

@@ -231,6 +231,7 @@ func (s *Server) letNobodyIn() {
 	for ln := range s.listeners {
 		ln.Close()
 	}
+	clear(s.listeners) // Serve notices later
 	for ch := range s.strangers {
 		_ = ch.SetDeadline(time.Unix(1, 0))
 	}

@@ -22,6 +22,9 @@ import (
 	"rexec/internal/server"
 )
 
+// patience is more than anything takes that does not hang, on a machine that has much else to do.
+const patience = time.Minute
+
 // binding is what both ends of every channel here agree on.
 var binding = [32]byte{1, 2, 3}
 
@@ -133,7 +136,7 @@ func newDaemon(t *testing.T, jobs job.Options, o server.Options) *daemon {
 	d.server = server.New(d.half, d.table, o)
 	go func() { d.ended <- d.server.Serve(context.Background(), d.ln) }()
 	t.Cleanup(func() {
-		d.shutdown(20 * time.Second)
+		d.shutdown(patience)
 		if err := <-d.ended; !errors.Is(err, server.ErrClosed) {
 			t.Errorf("Serve: %v", err)
 		}
@@ -173,7 +176,7 @@ func (d *daemon) connect() *client {
 	ours, theirs := socketPair(d.t)
 	d.t.Cleanup(func() { ours.Close() })
 	d.ln.conns <- theirs
-	_ = ours.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = ours.SetDeadline(time.Now().Add(patience))
 	return &client{d.t, ours, proto.NewReader(ours), proto.NewWriter(ours)}
 }
 
