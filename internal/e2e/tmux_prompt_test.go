@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -528,8 +529,13 @@ func TestPromptOnPlainTerminals(t *testing.T) {
 		w.shows(w.host + ":~")
 		w.line("cd /usr; (exit 3)")
 		w.shows(w.host + ":/usr [3]")
-		w.line("echo at=$PWD")
+		// The prompt does not go through cat, and waits until the output has come out of it.
+		gate := filepath.Join(w.dir, fmt.Sprint("gate", i))
+		w.line("echo at=$PWD; until [ -e " + gate + " ]; do sleep 0.05; done")
 		w.await("at=/usr")
+		if err := os.WriteFile(gate, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
 		if strings.Contains(strings.Replace(w.screen(), "This is ^[", "", 1), "^[") {
 			t.Errorf("escape sequences:\n%s", w.screen())
 		}
