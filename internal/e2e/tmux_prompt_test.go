@@ -451,6 +451,10 @@ func TestPromptOverLostConnections(t *testing.T) {
 	w.ready("")
 	proxy.Blackhole()
 	w.line("echo never=1")
+	// A request has the prompt's state, and is larger than acknowledgements. Of one that is interrupted before it is on its
+	// way the outcome is known.
+	const request = 200
+	eventually(t, "the request is on its way", func() bool { return proxy.Held() > request })
 	eventually(t, "the waiting is given up", func() bool {
 		w.keys("C-c")
 		return strings.Contains(w.screen(), "rexec: error: outcome unknown: interrupted")
