@@ -588,6 +588,8 @@ func TestPromptOfRestrictedKeys(t *testing.T) {
 	w.await("rexec: each line is run as it is, and cd and export do not last")
 	w.line("some thing")
 	w.await("got=some thing")
+	// What is typed before the prompt is there is the command's.
+	eventually(t, "the next prompt", func() bool { return strings.HasSuffix(w.screen(), "\n"+w.host+"$") })
 	if n := w.daemon.Starts(); n > 3 { // of which two are refused
 		t.Errorf("%d starts of one line", n)
 	}
