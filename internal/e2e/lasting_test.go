@@ -114,8 +114,7 @@ func TestLastingAudit(t *testing.T) {
 		for {
 			jobs := d.Table().Jobs()
 			// A shell that is about to start a program when it gets the signal leaves that behind.
-			asleep := slices.ContainsFunc(rexectest.Processes(), func(p string) bool { return strings.HasSuffix(p, " sleep 1000") })
-			if len(jobs) == 1 && asleep {
+			if len(jobs) == 1 && runs("sleep 1000") {
 				if got := string(jobs[0].Shell); got != "sleep 1000; true" {
 					t.Errorf("%q", got)
 				}
@@ -130,6 +129,11 @@ func TestLastingAudit(t *testing.T) {
 	}()
 	l.run("sleep 1000; true", func(c *client.Command) { c.Signals = signals })
 	<-done
+}
+
+// runs reports whether a daemon of these tests has started a program with this command line.
+func runs(command string) bool {
+	return slices.ContainsFunc(rexectest.Processes(), func(p string) bool { return strings.HasSuffix(p, " "+command) })
 }
 
 // TestLastingIsNotWrittenDown: the ledger of named executions has no environments.

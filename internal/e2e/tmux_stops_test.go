@@ -49,6 +49,7 @@ func TestScreenOfQuit(t *testing.T) {
 	w := newWindow(t, direct)
 	w.line("rexec -t $HOST 'echo begun=1; exec sleep 100'" + over)
 	w.await("begun=1")
+	eventually(t, "it sleeps", func() bool { return runs("sleep 100") }) // the shell before it takes no notice of QUIT
 	w.kill("QUIT")
 	w.shows("over=1")
 	w.restored("131")
