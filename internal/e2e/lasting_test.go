@@ -227,9 +227,15 @@ func TestGoneDirectory(t *testing.T) {
 	l.says("echo $A", "b\n")
 }
 
+// completer is the subsystem complete. With the race detector a program takes a second to end, which is longer than anybody
+// waits for an answer.
+func completer(bin string) []string {
+	return []string{"/usr/bin/env", "GORACE=atexit_sleep_ms=0", filepath.Join(bin, "rexecd"), "complete"}
+}
+
 func TestCompletion(t *testing.T) {
-	rexecd := filepath.Join(buildPrograms(t), "rexecd")
-	complete := func(o *runner.Options) { o.Complete = []string{rexecd, "complete"} }
+	bin := buildPrograms(t)
+	complete := func(o *runner.Options) { o.Complete = completer(bin) }
 	overEach(t, rexectest.Options{Runner: complete}, func(t *testing.T, d *rexectest.Daemon) {
 		l := &promptLines{t: t, c: d.Client(t)}
 		dir := t.TempDir()
@@ -257,7 +263,9 @@ func TestCompletion(t *testing.T) {
 			{"ls " + gbk[:2], "utf-8", "gbk", 3, `file "中文"`},
 			{"nosuchcomman", "", "", 0, ""},
 		} {
-			m, err := l.c.Complete(t.Context(), l.state, []byte(tt.line), &proto.Run{Charset: tt.charset, Source: tt.source})
+			ctx, cancel := context.WithTimeout(t.Context(), patience) // by default it is what a person waits
+			m, err := l.c.Complete(ctx, l.state, []byte(tt.line), &proto.Run{Charset: tt.charset, Source: tt.source})
+			cancel()
 			if err != nil {
 				t.Fatalf("%q: %v", tt.line, err)
 			}

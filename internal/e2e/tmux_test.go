@@ -44,8 +44,7 @@ func newWindowFor(t *testing.T, key auth.Key, address func(*rexectest.Daemon) st
 		Key: key, Jobs: job.Options{Grace: time.Second, StopGrace: 100 * time.Millisecond},
 		Runner: func(o *runner.Options) {
 			o.Banner = "Be kind.\nThis is \x1b[31ma test\x07."
-			// With the race detector a program takes a second to end, which is longer than anybody waits for an answer.
-			o.Complete = []string{"/usr/bin/env", "GORACE=atexit_sleep_ms=0", filepath.Join(bin, "rexecd"), "complete"}
+			o.Complete = completer(bin)
 		},
 	})
 	token := d.Token()
