@@ -38,22 +38,32 @@ func (w *window) screen() string {
 // ready waits until the last line of the screen is the prompt, with what is typed there.
 func (w *window) ready(typed string) { w.t.Helper(); w.readyAfter("", typed) }
 
-// readyAfter does so for a prompt that tells of an ending.
+// readyAfter does so for a prompt that tells of an ending. On a busy machine it also tells how long the line took.
 func (w *window) readyAfter(ending, typed string) {
 	w.t.Helper()
+	notes := `( \[` + tookSeconds + `\])?`
 	if ending != "" {
-		ending = " [" + ending + "]"
+		notes = ` \[` + regexp.QuoteMeta(ending) + `(, ` + tookSeconds + `)?\]`
 	}
-	pattern := regexp.MustCompile(`(?m)^\S+@` + regexp.QuoteMeta(w.host) + `:\S+` + regexp.QuoteMeta(ending) + `[$#]` +
+	w.readyWith(notes, ending, typed)
+}
+
+// tookSeconds is how a prompt tells of a line that took from 5 s to a minute.
+const tookSeconds = `([5-9]|[1-5]\d)s`
+
+// readyWith does so for a prompt whose notes match a pattern.
+func (w *window) readyWith(notes, ending, typed string) {
+	w.t.Helper()
+	pattern := regexp.MustCompile(`(?m)^\S+@` + regexp.QuoteMeta(w.host) + `:\S+` + notes + `[$#]` +
 		regexp.QuoteMeta(strings.TrimRight(" "+typed, " ")) + `$`)
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		screen := w.screen()
 		lines := strings.Split(screen, "\n")
 		if pattern.MatchString(strings.TrimRight(lines[len(lines)-1], " ")) {
 			return
 		}
 		if time.Now().After(deadline) {
-			w.t.Fatalf("no prompt%s with %q:\n%s", ending, typed, screen)
+			w.t.Fatalf("no prompt after %q with %q:\n%s", ending, typed, screen)
 		}
 	}
 }
@@ -170,7 +180,7 @@ func TestPromptRuns(t *testing.T) {
 	w.keys("C-c")
 	w.readyAfter("INT", "")
 	w.line("sleep 5.1")
-	w.readyAfter("5s", "")
+	w.readyWith(` \[`+tookSeconds+`\]`, "a while", "")
 	w.line("printf 'no end'")
 	w.await("no end")
 	w.ready("")
@@ -527,7 +537,7 @@ func TestPromptAfterTheEnd(t *testing.T) {
 // TestPromptOnPlainTerminals: without escape sequences, and with output elsewhere.
 func TestPromptOnPlainTerminals(t *testing.T) {
 	w := newWindow(t, direct)
-	for _, begin := range []string{"TERM=dumb rexec $HOST | cat -v", "env -u TERM rexec $HOST | cat -v", "stty rows 0 cols 0; rexec $HOST 2>&1 | cat -v"} {
+	for i, begin := range []string{"TERM=dumb rexec $HOST | cat -v", "env -u TERM rexec $HOST | cat -v", "stty rows 0 cols 0; rexec $HOST 2>&1 | cat -v"} {
 		w.blank()
 		w.line(begin)
 		w.shows(w.host + ":~")

@@ -88,7 +88,7 @@ func (w *window) line(text string) {
 // await waits for a line of the screen that begins with a text.
 func (w *window) await(text string) {
 	w.t.Helper()
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		screen := w.tmux("capture-pane", "-p")
 		for line := range strings.Lines(screen) {
