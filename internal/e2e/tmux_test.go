@@ -50,7 +50,7 @@ func newWindowFor(t *testing.T, key auth.Key, address func(*rexectest.Daemon) st
 	token := d.Token()
 	token.Address = address(d)
 	w := &window{t: t, socket: filepath.Join(dir, "tmux"), daemon: d, dir: dir, host: token.Address}
-	script := fmt.Sprintf("unset XDG_STATE_HOME NO_COLOR\nexport HOME=%s XDG_CONFIG_HOME=%s/config PATH=%s:$PATH HOST=%s LC_ALL=C.UTF-8 PS1='local> '\n%s\n",
+	script := fmt.Sprintf("unset XDG_STATE_HOME NO_COLOR HISTFILE\nexport HOME=%s XDG_CONFIG_HOME=%s/config PATH=%s:$PATH HOST=%s LC_ALL=C.UTF-8 PS1='local> '\n%s\n",
 		dir, dir, bin, token.Address, "rexec enroll "+token.Encode()+"; stty -a | grep -v rows >before; clear")
 	if err := os.WriteFile(filepath.Join(dir, "rc"), []byte(script), 0o600); err != nil {
 		t.Fatal(err)
@@ -245,7 +245,7 @@ func TestScreenOverLostConnections(t *testing.T) {
 	proxy.Refuse()
 	proxy.Cut()
 	w.tmux("resize-window", "-x", "80", "-y", "20")
-	w.line("echo third=$(stty size)")
+	w.line(`until [ "$(stty size)" = "20 80" ]; do sleep 0.05; done; echo third=$(stty size)`)
 	proxy.Admit()
 	w.await("third=20 80")
 	proxy.Blackhole()
