@@ -563,7 +563,11 @@ func TestPromptOnPlainTerminals(t *testing.T) {
 	w.shows(w.host + ":~")
 	w.line("tty; cat; echo at=$PWD")
 	w.await("not a tty")
+	w.await("at=/")
+	w.ready("")
 	w.keys("C-c") // begins a new line
+	w.shows(w.host + ":~# ^C")
+	w.ready("") // for behind what is typed earlier the prompt would stay on its line
 	w.line("exit 4")
 	w.local()
 	w.restored("4")
