@@ -32,7 +32,7 @@ import (
 func TestMain(m *testing.M) { os.Exit(rexectest.Main(m)) }
 
 // hang is when a command that should have ended counts as hanging.
-const hang = 40 * time.Second
+const hang = time.Minute
 
 // TestScripts runs the stories in testdata/script. Beside the commands of testscript they have:
 //
