@@ -130,19 +130,31 @@ func terminalInput(f *os.File, _ *rawTerminal) io.Reader {
 		return f
 	}
 	signal.Ignore(unix.SIGTTIN)
-	return &foregroundReader{f}
+	return &foregroundReader{f, func() bool { return inForeground(f) }}
 }
 
-type foregroundReader struct{ f *os.File }
+type foregroundReader struct {
+	r            io.Reader
+	inForeground func() bool
+}
 
 // Read implements [io.Reader].
 func (r *foregroundReader) Read(b []byte) (int, error) {
-	for {
-		before := inForeground(r.f)
-		n, err := r.f.Read(b)
-		if !errors.Is(err, unix.EIO) || before && inForeground(r.f) {
-			return n, err // else it came from the background (termios(3))
+	for again := false; ; {
+		n, err := r.r.Read(b)
+		if !errors.Is(err, unix.EIO) {
+			return n, err
 		}
-		<-time.After(lookEvery)
+		// A read from the background ends so (termios(3)), which can be over by now. That of a terminal that is gone does
+		// each time.
+		switch here := r.inForeground(); {
+		case here && again:
+			return n, err
+		case here:
+			again = true
+		default:
+			again = false
+			<-time.After(lookEvery)
+		}
 	}
 }

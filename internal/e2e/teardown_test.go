@@ -144,19 +144,15 @@ func TestServerWaitsForTheClient(t *testing.T) {
 // TestShutdownTellsClients shuts a daemon down under a command, an idle session and a handshake.
 func TestShutdownTellsClients(t *testing.T) {
 	rexectest.CheckLeaks(t)
-	d := rexectest.New(t, rexectest.Options{Server: server.Options{HandshakeTimeout: 12 * time.Second}})
+	d := rexectest.New(t, rexectest.Options{Server: server.Options{HandshakeTimeout: time.Hour}})
 	running, idle := d.Peer(t), d.Peer(t)
 	rexectest.Connect(t, d.Address()) // a stranger, who may not hold anything up
 	running.Send(&proto.Run{ID: client.NewID(), Shell: []byte("echo begun; sleep 1000"), NoStdin: true})
 	for typ := proto.Type(0); typ != proto.TypeStdout; {
 		typ, _ = running.Next()
 	}
-	stopped := make(chan time.Duration, 1)
-	go func() {
-		began := time.Now()
-		d.Stop()
-		stopped <- time.Since(began)
-	}()
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); d.Stop() }()
 	o := running.Outcome()
 	if o.Exit.State != proto.StateKilled || o.Exit.Cause != proto.CauseShutdown || o.Exit.Code == 0 {
 		t.Errorf("the command's record: %+v", o.Exit)
@@ -171,8 +167,10 @@ func TestShutdownTellsClients(t *testing.T) {
 	}
 	running.Close()
 	idle.Close()
-	if took := <-stopped; took > 6*time.Second {
-		t.Errorf("the shutdown took %s", took)
+	select {
+	case <-stopped:
+	case <-time.After(patience):
+		t.Fatal("the stranger holds up the end")
 	}
 }
 

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -37,22 +38,32 @@ func (w *window) screen() string {
 // ready waits until the last line of the screen is the prompt, with what is typed there.
 func (w *window) ready(typed string) { w.t.Helper(); w.readyAfter("", typed) }
 
-// readyAfter does so for a prompt that tells of an ending.
+// readyAfter does so for a prompt that tells of an ending. On a busy machine it also tells how long the line took.
 func (w *window) readyAfter(ending, typed string) {
 	w.t.Helper()
+	notes := `( \[` + tookSeconds + `\])?`
 	if ending != "" {
-		ending = " [" + ending + "]"
+		notes = ` \[` + regexp.QuoteMeta(ending) + `(, ` + tookSeconds + `)?\]`
 	}
-	pattern := regexp.MustCompile(`(?m)^\S+@` + regexp.QuoteMeta(w.host) + `:\S+` + regexp.QuoteMeta(ending) + `[$#]` +
+	w.readyWith(notes, ending, typed)
+}
+
+// tookSeconds is how a prompt tells of a line that took from 5 s to a minute.
+const tookSeconds = `([5-9]|[1-5]\d)s`
+
+// readyWith does so for a prompt whose notes match a pattern.
+func (w *window) readyWith(notes, ending, typed string) {
+	w.t.Helper()
+	pattern := regexp.MustCompile(`(?m)^\S+@` + regexp.QuoteMeta(w.host) + `:\S+` + notes + `[$#]` +
 		regexp.QuoteMeta(strings.TrimRight(" "+typed, " ")) + `$`)
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		screen := w.screen()
 		lines := strings.Split(screen, "\n")
 		if pattern.MatchString(strings.TrimRight(lines[len(lines)-1], " ")) {
 			return
 		}
 		if time.Now().After(deadline) {
-			w.t.Fatalf("no prompt%s with %q:\n%s", ending, typed, screen)
+			w.t.Fatalf("no prompt after %q with %q:\n%s", ending, typed, screen)
 		}
 	}
 }
@@ -169,7 +180,7 @@ func TestPromptRuns(t *testing.T) {
 	w.keys("C-c")
 	w.readyAfter("INT", "")
 	w.line("sleep 5.1")
-	w.readyAfter("5s", "")
+	w.readyWith(` \[`+tookSeconds+`\]`, "a while", "")
 	w.line("printf 'no end'")
 	w.await("no end")
 	w.ready("")
@@ -450,6 +461,10 @@ func TestPromptOverLostConnections(t *testing.T) {
 	w.ready("")
 	proxy.Blackhole()
 	w.line("echo never=1")
+	// A request has the prompt's state, and is larger than acknowledgements. Of one that is interrupted before it is on its
+	// way the outcome is known.
+	const request = 200
+	eventually(t, "the request is on its way", func() bool { return proxy.Held() > request })
 	eventually(t, "the waiting is given up", func() bool {
 		w.keys("C-c")
 		return strings.Contains(w.screen(), "rexec: error: outcome unknown: interrupted")
@@ -522,14 +537,19 @@ func TestPromptAfterTheEnd(t *testing.T) {
 // TestPromptOnPlainTerminals: without escape sequences, and with output elsewhere.
 func TestPromptOnPlainTerminals(t *testing.T) {
 	w := newWindow(t, direct)
-	for _, begin := range []string{"TERM=dumb rexec $HOST | cat -v", "env -u TERM rexec $HOST | cat -v", "stty rows 0 cols 0; rexec $HOST 2>&1 | cat -v"} {
+	for i, begin := range []string{"TERM=dumb rexec $HOST | cat -v", "env -u TERM rexec $HOST | cat -v", "stty rows 0 cols 0; rexec $HOST 2>&1 | cat -v"} {
 		w.blank()
 		w.line(begin)
 		w.shows(w.host + ":~")
 		w.line("cd /usr; (exit 3)")
 		w.shows(w.host + ":/usr [3]")
-		w.line("echo at=$PWD")
+		// The prompt does not go through cat, and waits until the output has come out of it.
+		gate := filepath.Join(w.dir, fmt.Sprint("gate", i))
+		w.line("echo at=$PWD; until [ -e " + gate + " ]; do sleep 0.05; done")
 		w.await("at=/usr")
+		if err := os.WriteFile(gate, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
 		if strings.Contains(strings.Replace(w.screen(), "This is ^[", "", 1), "^[") {
 			t.Errorf("escape sequences:\n%s", w.screen())
 		}
@@ -543,7 +563,11 @@ func TestPromptOnPlainTerminals(t *testing.T) {
 	w.shows(w.host + ":~")
 	w.line("tty; cat; echo at=$PWD")
 	w.await("not a tty")
+	w.await("at=/")
+	w.ready("")
 	w.keys("C-c") // begins a new line
+	w.shows(w.host + ":~# ^C")
+	w.ready("") // for behind what is typed earlier the prompt would stay on its line
 	w.line("exit 4")
 	w.local()
 	w.restored("4")
@@ -578,6 +602,8 @@ func TestPromptOfRestrictedKeys(t *testing.T) {
 	w.await("rexec: each line is run as it is, and cd and export do not last")
 	w.line("some thing")
 	w.await("got=some thing")
+	// What is typed before the prompt is there is the command's.
+	eventually(t, "the next prompt", func() bool { return strings.HasSuffix(w.screen(), "\n"+w.host+"$") })
 	if n := w.daemon.Starts(); n > 3 { // of which two are refused
 		t.Errorf("%d starts of one line", n)
 	}

@@ -29,7 +29,8 @@ func TestScreenAfterACrash(t *testing.T) {
 	w := newWindow(t, direct)
 	for _, signal := range []string{"KILL", "ABRT", "SEGV"} { // of the last two Go crashes, as of a panic
 		t.Log(signal)
-		w.line("sh -c 'rexec -t $HOST; echo over=$((1))'")
+		// Over UDP the daemon would hear of its end by a long silence only.
+		w.line("sh -c 'rexec --tcp -t $HOST; echo over=$((1))'")
 		eventually(t, "the shell runs", func() bool { return len(w.daemon.Table().Jobs()) > 0 })
 		w.line("PS1='remote> '; clear")
 		w.await("remote>")
@@ -49,6 +50,7 @@ func TestScreenOfQuit(t *testing.T) {
 	w := newWindow(t, direct)
 	w.line("rexec -t $HOST 'echo begun=1; exec sleep 100'" + over)
 	w.await("begun=1")
+	eventually(t, "it sleeps", func() bool { return runs("sleep 100") }) // the shell before it takes no notice of QUIT
 	w.kill("QUIT")
 	w.shows("over=1")
 	w.restored("131")

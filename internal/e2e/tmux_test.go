@@ -44,14 +44,13 @@ func newWindowFor(t *testing.T, key auth.Key, address func(*rexectest.Daemon) st
 		Key: key, Jobs: job.Options{Grace: time.Second, StopGrace: 100 * time.Millisecond},
 		Runner: func(o *runner.Options) {
 			o.Banner = "Be kind.\nThis is \x1b[31ma test\x07."
-			// With the race detector a program takes a second to end, which is longer than anybody waits for an answer.
-			o.Complete = []string{"/usr/bin/env", "GORACE=atexit_sleep_ms=0", filepath.Join(bin, "rexecd"), "complete"}
+			o.Complete = completer(bin)
 		},
 	})
 	token := d.Token()
 	token.Address = address(d)
 	w := &window{t: t, socket: filepath.Join(dir, "tmux"), daemon: d, dir: dir, host: token.Address}
-	script := fmt.Sprintf("unset XDG_STATE_HOME NO_COLOR\nexport HOME=%s XDG_CONFIG_HOME=%s/config PATH=%s:$PATH HOST=%s LC_ALL=C.UTF-8 PS1='local> '\n%s\n",
+	script := fmt.Sprintf("unset XDG_STATE_HOME NO_COLOR HISTFILE\nexport HOME=%s XDG_CONFIG_HOME=%s/config PATH=%s:$PATH HOST=%s LC_ALL=C.UTF-8 PS1='local> '\n%s\n",
 		dir, dir, bin, token.Address, "rexec enroll "+token.Encode()+"; stty -a | grep -v rows >before; clear")
 	if err := os.WriteFile(filepath.Join(dir, "rc"), []byte(script), 0o600); err != nil {
 		t.Fatal(err)
@@ -89,7 +88,7 @@ func (w *window) line(text string) {
 // await waits for a line of the screen that begins with a text.
 func (w *window) await(text string) {
 	w.t.Helper()
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		screen := w.tmux("capture-pane", "-p")
 		for line := range strings.Lines(screen) {
@@ -246,7 +245,7 @@ func TestScreenOverLostConnections(t *testing.T) {
 	proxy.Refuse()
 	proxy.Cut()
 	w.tmux("resize-window", "-x", "80", "-y", "20")
-	w.line("echo third=$(stty size)")
+	w.line(`until [ "$(stty size)" = "20 80" ]; do sleep 0.05; done; echo third=$(stty size)`)
 	proxy.Admit()
 	w.await("third=20 80")
 	proxy.Blackhole()

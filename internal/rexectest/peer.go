@@ -49,8 +49,8 @@ func ConnectUDP(t testing.TB, address string) *Peer {
 
 func newPeer(t testing.TB, conn client.Channel) *Peer {
 	t.Cleanup(func() { _ = conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(patience))
 	p := &Peer{t: t, Conn: conn, In: proto.NewReader(conn), Out: proto.NewWriter(conn)}
+	p.patient()
 	var err error
 	if p.Binding, err = conn.Bind(t.Context()); err != nil {
 		t.Fatal(err)
@@ -80,6 +80,9 @@ func (d *Daemon) Peer(t testing.TB) *Peer {
 	return p
 }
 
+// patient bounds what comes next, and not the whole conversation.
+func (p *Peer) patient() { _ = p.Conn.SetDeadline(time.Now().Add(patience)) }
+
 // Prove proves a key and checks the answer. Its errors are those of auth.Proof.Check.
 func (p *Peer) Prove(k auth.ClientKey) error {
 	p.t.Helper()
@@ -105,6 +108,7 @@ func (p *Peer) NewProof(k auth.ClientKey) *auth.Proof {
 // Send sends messages, in one write.
 func (p *Peer) Send(m ...proto.Message) {
 	p.t.Helper()
+	p.patient()
 	if err := p.Out.Write(m...); err != nil {
 		p.t.Fatal(err)
 	}
@@ -128,6 +132,7 @@ func (p *Peer) Next() (proto.Type, []byte) {
 
 // Read returns the next message or how the conversation ended; io.EOF is an end in order.
 func (p *Peer) Read() (proto.Type, []byte, error) {
+	p.patient()
 	typ, _, err := p.In.Next()
 	if err != nil {
 		return 0, nil, err

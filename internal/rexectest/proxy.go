@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Proxy forwards TCP connections to a target and fails on demand.
@@ -35,6 +37,7 @@ type Proxy struct {
 type proxied struct {
 	down, up *net.TCPConn // to the client, to the target
 	dead     bool
+	held     int64 // bytes from the client that were read and wait
 }
 
 // NewProxy starts a proxy on a free loopback port that ends with the test.
@@ -91,6 +94,26 @@ func (p *Proxy) Cut() {
 
 // Blackhole stops forwarding without closing anything; new connections are accepted and stay silent.
 func (p *Proxy) Blackhole() { p.freeze(true) }
+
+// Held is how many bytes from clients a black hole holds.
+func (p *Proxy) Held() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var sum int64
+	for c := range p.conns {
+		sum += c.held
+		rc, err := c.down.SyscallConn()
+		if err != nil {
+			continue
+		}
+		_ = rc.Control(func(fd uintptr) {
+			if n, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ); err == nil {
+				sum += int64(n)
+			}
+		})
+	}
+	return sum
+}
 
 // Forward ends a black hole: what was held goes on.
 func (p *Proxy) Forward() { p.freeze(false) }
@@ -202,6 +225,10 @@ func (p *Proxy) copy(c *proxied, dst, src *net.TCPConn, limit *int64) {
 func (p *Proxy) pass(c *proxied, n, total int64, limit *int64) (int64, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if limit == &p.toLimit {
+		c.held = n
+		defer func() { c.held = 0 }()
+	}
 	for p.frozen && !c.dead && !p.closed {
 		p.changed.Wait()
 	}
