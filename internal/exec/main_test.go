@@ -28,6 +28,8 @@ func TestMain(m *testing.M) {
 		os.Exit(daemonMain())
 	case "leaf":
 		os.Exit(leafMain())
+	case "hidden":
+		os.Exit(hiddenMain())
 	default:
 		os.Exit(2)
 	}
@@ -51,6 +53,23 @@ func daemonMain() int {
 		return 1
 	}
 	return 0
+}
+
+// hiddenMain hides its environment, as far as that fills pages, prints its process ID and waits.
+func hiddenMain() int {
+	p, err := readProc(os.Getpid())
+	if err != nil {
+		return 1
+	}
+	page := uint64(os.Getpagesize())
+	first, behind := (p.envStart+page-1)/page*page, p.envEnd/page*page
+	if _, _, errno := unix.Syscall(unix.SYS_MPROTECT, uintptr(first), uintptr(behind-first), unix.PROT_NONE); errno != 0 {
+		return 1
+	}
+	fmt.Println(os.Getpid())
+	for {
+		_ = unix.Pause()
+	}
 }
 
 func runAsDaemon() error {

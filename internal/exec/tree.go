@@ -37,6 +37,7 @@ type tree struct {
 	mu    sync.Mutex
 	until uint64         // ticks when the leader's number was given back; 0 while it is held
 	known map[int]uint64 // members seen, with their start times, while they exist
+	vague map[int]uint64 // those whose environment a walk has waited for in vain
 }
 
 // proc is one line of /proc/PID/stat (proc_pid_stat(5)). A number and a start
@@ -50,7 +51,7 @@ type proc struct {
 }
 
 func newTree(leader int, since uint64, marker string) *tree {
-	return &tree{leader: leader, since: since, marker: []byte(marker), known: make(map[int]uint64)}
+	return &tree{leader: leader, since: since, marker: []byte(marker), known: make(map[int]uint64), vague: make(map[int]uint64)}
 }
 
 // ticksPerSecond is USER_HZ, fixed for programs on all platforms of Go.
@@ -94,7 +95,7 @@ func (t *tree) members() ([]proc, error) {
 		}
 		if mine {
 			member[p.pid] = p.start
-		} else if !sure {
+		} else if !sure && t.vague[p.pid] != p.start {
 			unsure = append(unsure, p)
 		}
 	}
@@ -183,11 +184,12 @@ func (t *tree) isMarked(p proc) (marked, sure bool, err error) {
 	return false, uint64(len(env)) == p.envEnd-p.envStart, nil
 }
 
-// executing bounds how long a walk waits for processes that are in execve(2). That is over in less than a millisecond,
-// unless the machine is too busy to go on with it, or somebody makes it slow.
+// executing bounds how long walks wait for a process that is in execve(2). That is over in less than a millisecond,
+// unless the machine is too busy to go on with it, or the process hides its environment.
 const executing = time.Second
 
-// lookAgain adds those of the processes to the members that have the marker, once that can be seen.
+// lookAgain adds those of the processes to the members that have the marker, once that can be seen. Who cannot be seen
+// for so long holds up no further walk.
 func (t *tree) lookAgain(unsure []proc, member map[int]uint64) error {
 	for until := time.Now().Add(executing); len(unsure) > 0 && time.Now().Before(until); {
 		time.Sleep(executing / 5000)
@@ -211,6 +213,9 @@ func (t *tree) lookAgain(unsure []proc, member map[int]uint64) error {
 			}
 		}
 		unsure = left
+	}
+	for _, p := range unsure {
+		t.vague[p.pid] = p.start
 	}
 	return nil
 }

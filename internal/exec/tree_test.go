@@ -4,6 +4,7 @@ package exec
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -316,5 +317,30 @@ func TestFindsWhoExecutes(t *testing.T) {
 	}
 	if missed > 0 {
 		t.Errorf("%d of %d walks did not find it", missed, walks)
+	}
+}
+
+// TestHiddenEnvironment: a process that hides its environment for ever holds up one walk, and not each.
+func TestHiddenEnvironment(t *testing.T) {
+	const noSession = -1
+	spec := shell(t, "exec "+os.Args[0])
+	spec.Env = append(spec.Env, childMode+"=hidden", "PAD="+strings.Repeat("x", 5*os.Getpagesize()))
+	p := start(t, newLauncher(t), spec)
+	pid := readPIDs(t, p, 1)[0]
+	probe := newTree(noSession, p.tree.since, "no=such")
+	fastest := executing
+	for range 5 {
+		began := time.Now()
+		if _, err := probe.members(); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); probe.vague[pid] == 0 {
+			t.Fatalf("not in doubt after %s", took)
+		} else {
+			fastest = min(fastest, took)
+		}
+	}
+	if fastest >= executing {
+		t.Errorf("each walk waits")
 	}
 }
