@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -310,6 +311,40 @@ func TestTakeoverIsTold(t *testing.T) {
 		}
 		cancel()
 		<-second
+	}
+}
+
+// TestTakeoverUnheard: a client whose network stood still while it was taken over is told when it comes back, and the
+// later client keeps the command.
+func TestTakeoverUnheard(t *testing.T) {
+	d := rexectest.New(t, rexectest.Options{})
+	hole := rexectest.NewProxy(t, d.Address())
+	gate := filepath.Join(t.TempDir(), "gate")
+	m := shell("echo begun; until test -e %s; do sleep 0.05; done; exit 7", gate)
+	m.ID = client.NewID()
+	ctx := limited(t, time.Minute)
+	begun, attached := new(seen), make(chan struct{})
+	older, newer := make(chan error, 1), make(chan *output, 1)
+	go func() {
+		_, err := rexectest.NewClient(t, through(d, hole)).Run(ctx, &client.Command{Run: m, Stdout: begun})
+		older <- err
+	}()
+	until(t, time.Minute, "output", func() bool { return begun.len() > 0 })
+	hole.Blackhole()
+	c := d.Client(t)
+	go func() { newer <- run(ctx, c, client.Command{Run: m, Started: func() { close(attached) }}) }()
+	<-attached
+	hole.Cut()
+	hole.Forward()
+	var said *proto.Error
+	if err := <-older; !errors.As(err, &said) || said.Code != proto.ErrorTakenOver {
+		t.Errorf("the older client got %v", err)
+	}
+	if err := os.WriteFile(gate, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-newer; got.failure != nil || got.result.Code != 7 || got.result.Resumed != 0 {
+		t.Errorf("the newer client got %+v, %v", got.result, got.failure)
 	}
 }
 

@@ -70,6 +70,7 @@ func newExecution(cmd *Command) *execution {
 		x.run.ID = NewID()
 	}
 	x.run.NoStdin = cmd.Stdin == nil
+	x.run.Caller = newCaller()
 	x.out[0].w, x.out[1].w = cmd.Stdout, cmd.Stderr
 	for i := range x.out {
 		if x.out[i].w == nil {

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -56,6 +57,13 @@ type Result struct {
 func NewID() (id proto.ExecID) {
 	_, _ = rand.Read(id[:]) // never fails (crypto/rand)
 	return id
+}
+
+// newCaller returns a number for one call, which is not zero.
+func newCaller() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return binary.BigEndian.Uint64(b[:]) | 1
 }
 
 // LostError says that a command may have run and that its outcome is not known.

@@ -3,6 +3,7 @@ package job
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"rexec/internal/bytelog"
 	"rexec/internal/proto"
@@ -13,9 +14,10 @@ import (
 //
 // Two goroutines use it: one calls Next and writes what it returns, one passes on what the client says.
 type Attachment struct {
-	job  *Job
-	kick func() // makes the connection's owner stop waiting for its peer
-	left chan struct{}
+	job    *Job
+	caller uint64 // Run.Caller
+	kick   func() // makes the connection's owner stop waiting for its peer
+	left   chan struct{}
 
 	// Guarded by job.mu.
 	next    [2]uint64 // offset of the next byte to hand out
@@ -49,12 +51,15 @@ var (
 
 // Attach makes a client the job's reader, from the given offsets of stdout and stderr on. It waits for
 // an older attachment to leave; kick is called when a newer one wants this one to. The job must be
-// ready and not refused.
-func (j *Job) Attach(from [2]uint64, kick func()) (*Attachment, *proto.Started, error) {
+// ready and not refused. A caller that was taken over and did not hear of it gets ErrTakenOver.
+func (j *Job) Attach(from [2]uint64, caller uint64, kick func()) (*Attachment, *proto.Started, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for j.att != nil {
 		old := j.att
+		if caller != 0 && slices.Contains(j.deposed, caller) {
+			return nil, nil, ErrTakenOver
+		}
 		old.leaving, old.taken = true, true
 		j.changed.Broadcast()
 		j.mu.Unlock()
@@ -62,7 +67,8 @@ func (j *Job) Attach(from [2]uint64, kick func()) (*Attachment, *proto.Started, 
 		<-old.left
 		j.mu.Lock()
 	}
-	a := &Attachment{job: j, kick: kick, left: make(chan struct{}), again: j.known}
+	j.callBy(caller)
+	a := &Attachment{job: j, caller: caller, kick: kick, left: make(chan struct{}), again: j.known}
 	for i := range j.out {
 		o := &j.out[i]
 		switch {
@@ -86,6 +92,22 @@ func (j *Job) Attach(from [2]uint64, kick func()) (*Attachment, *proto.Started, 
 	j.att = a
 	return a, j.startedMessage(from), nil
 }
+
+// callBy makes a caller the last one, and with it those before it the ones that were taken over. Called with the lock held.
+func (j *Job) callBy(caller uint64) {
+	if j.caller == caller {
+		return
+	}
+	j.deposed = slices.DeleteFunc(j.deposed, func(c uint64) bool { return c == caller })
+	if j.caller != 0 {
+		j.deposed = append(j.deposed, j.caller)
+	}
+	j.deposed = j.deposed[max(0, len(j.deposed)-maxDeposed):]
+	j.caller = caller
+}
+
+// maxDeposed is how many callers are known to have been taken over. Who was so long ago takes over in its turn.
+const maxDeposed = 64
 
 func (j *Job) startedMessage(from [2]uint64) *proto.Started {
 	m := &proto.Started{StdoutFrom: from[0], StderrFrom: from[1], Uptime: j.table.Uptime(), Banner: j.banner}

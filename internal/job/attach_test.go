@@ -48,7 +48,7 @@ type reader struct {
 func (c *reader) visit(j *Job, steps int) bool {
 	c.t.Helper()
 	c.visits++
-	a, m, err := j.Attach(c.got, func() {})
+	a, m, err := j.Attach(c.got, 0, func() {})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func contend(j *Job, stream source) (over bool, err error) {
 	acks := make(chan proto.Ack, 1<<16)
 	kicked := make(chan struct{})
 	var once sync.Once
-	a, m, err := j.Attach([2]uint64{proto.FromRetained, proto.FromRetained}, func() { once.Do(func() { close(kicked) }) })
+	a, m, err := j.Attach([2]uint64{proto.FromRetained, proto.FromRetained}, 0, func() { once.Do(func() { close(kicked) }) })
 	if err != nil {
 		return false, err
 	}
@@ -217,6 +217,41 @@ func contend(j *Job, stream source) (over bool, err error) {
 		at += uint64(len(e.Data))
 		acks <- proto.Ack{Stream: proto.Stdout, Offset: at, Window: maxWindow}
 	}
+}
+
+// TestDeposedCaller: who was taken over does not take over in turn by coming back, as long as a later caller is there.
+func TestDeposedCaller(t *testing.T) {
+	const first, second = 1, 2
+	table := newTable(t, Options{})
+	c := newCommand(t, false)
+	j := c.open(t, table, proto.Run{})
+	attach := func(caller uint64) (*Attachment, error) {
+		a, _, err := j.Attach([2]uint64{}, caller, func() {})
+		return a, err
+	}
+	for _, by := range []struct{ caller, deposed uint64 }{{first, 0}, {second, first}, {first, second}, {first, second}} {
+		a, err := attach(by.caller) // nobody is there
+		if err != nil {
+			t.Fatal(err)
+		}
+		if by.deposed != 0 {
+			if _, err := attach(by.deposed); !errors.Is(err, ErrTakenOver) {
+				t.Errorf("%d comes back to %d: %v", by.deposed, by.caller, err)
+			}
+		}
+		quit(a)
+	}
+	for caller := range uint64(2 * maxDeposed) {
+		a, err := attach(1000 + caller)
+		if err != nil {
+			t.Fatal(err)
+		}
+		quit(a)
+	}
+	if len(j.deposed) != maxDeposed {
+		t.Errorf("%d callers are remembered", len(j.deposed))
+	}
+	c.exit(0)
 }
 
 func TestAckRules(t *testing.T) {
@@ -270,7 +305,7 @@ func TestInputAgainstModel(t *testing.T) {
 // sendInput sends stdin over connections that break in the middle of a frame.
 func sendInput(t *testing.T, r *rand.Rand, j *Job, all []byte) {
 	for {
-		a, m, err := j.Attach([2]uint64{}, func() {})
+		a, m, err := j.Attach([2]uint64{}, 0, func() {})
 		if err != nil {
 			t.Error(err)
 			return

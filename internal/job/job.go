@@ -94,6 +94,8 @@ type Job struct {
 	report    *Report
 	banner    string
 	att       *Attachment
+	caller    uint64        // of the attachment, or of the last one
+	deposed   []uint64      // callers that later ones have taken the job from, the last one last
 	verdict   *verdict      // why the daemon is ending it
 	stopped   chan struct{} // closed once its tree was ended for the verdict; nil: it is not being ended
 	survivors int           // processes that could not be ended; valid once stopped is closed

@@ -128,6 +128,7 @@ func TestDigest(t *testing.T) {
 		"RawStdout":   func(m *Run) { m.RawStdout = true },
 		"RawStderr":   func(m *Run) { m.RawStderr = true },
 		"Window":      func(m *Run) { m.Window = Window{Height: 1} },
+		"Caller":      func(m *Run) { m.Caller = 1 },
 		"Modes":       func(m *Run) { m.Modes = []Mode{{1, 3}} },
 	}
 	for name, change := range same {

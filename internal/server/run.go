@@ -48,7 +48,7 @@ func (r *run) send(started *proto.Started) error {
 			}
 		}
 		if errors.Is(err, job.ErrTakenOver) {
-			r.told = out.w.Write(&proto.Error{Code: proto.ErrorTakenOver, Text: err.Error()}) == nil
+			r.told = out.w.Write(takenOver(err)) == nil
 			return out.giveBack(nil)
 		}
 		if err != nil {
@@ -76,6 +76,10 @@ func (r *run) send(started *proto.Started) error {
 	}
 }
 
+func takenOver(err error) *proto.Error {
+	return &proto.Error{Code: proto.ErrorTakenOver, Text: err.Error()}
+}
+
 // kick makes room for a newer attachment: the reader stops at once, the writer gets a moment for its
 // last word.
 func (r *run) kick() {
@@ -84,7 +88,7 @@ func (r *run) kick() {
 }
 
 // kickTime is what a client has to read what is on its way and be told. One that is not told takes its connection for
-// broken, comes back, and throws the newer one out. A newer one waits for it only if the older one does not read.
+// broken and is told when it comes back. A newer one waits for it only if the older one does not read.
 const kickTime = time.Second
 
 // over reports whether the exit record was handed out. It waits for its write to end, so that the

@@ -247,7 +247,10 @@ func (s *session) open(ctx context.Context, m *proto.Run) (*run, *proto.Exit, er
 		return nil, x, nil
 	}
 	r := &run{session: s, done: make(chan struct{})}
-	a, started, err := j.Attach([2]uint64{m.StdoutFrom, m.StderrFrom}, r.kick)
+	a, started, err := j.Attach([2]uint64{m.StdoutFrom, m.StderrFrom}, m.Caller, r.kick)
+	if errors.Is(err, job.ErrTakenOver) {
+		return nil, nil, takenOver(err)
+	}
 	if err != nil {
 		return nil, nil, asBreach(err)
 	}
