@@ -193,7 +193,7 @@ func (s *stop) awaitEmpty() {
 
 // over reports whether nothing is left, when a walk found these members.
 func (s *stop) over(members []proc) bool {
-	return len(members) == 0 && isClosed(s.process.done) && !s.process.cgroup.populated()
+	return len(members) == 0 && isClosed(s.process.done) && !s.process.cgroup.populated() && s.process.tree.settled()
 }
 
 // pause waits a moment, but not past the end of the main process.

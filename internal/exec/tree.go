@@ -37,7 +37,9 @@ type tree struct {
 	mu    sync.Mutex
 	until uint64         // ticks when the leader's number was given back; 0 while it is held
 	known map[int]uint64 // members seen, with their start times, while they exist
-	vague map[int]uint64 // those whose environment a walk has waited for in vain
+	// unsure are those that were no members for the last walk, but in the midst of execve(2).
+	unsure  []proc
+	waiting time.Duration // that is left for waiting for such
 }
 
 // proc is one line of /proc/PID/stat (proc_pid_stat(5)). A number and a start
@@ -51,7 +53,7 @@ type proc struct {
 }
 
 func newTree(leader int, since uint64, marker string) *tree {
-	return &tree{leader: leader, since: since, marker: []byte(marker), known: make(map[int]uint64), vague: make(map[int]uint64)}
+	return &tree{leader: leader, since: since, marker: []byte(marker), known: make(map[int]uint64), waiting: executing}
 }
 
 // ticksPerSecond is USER_HZ, fixed for programs on all platforms of Go.
@@ -85,7 +87,7 @@ func (t *tree) members() ([]proc, error) {
 	// in between comes with a start time that is not that process's.
 	inside := t.cgroup.pids()
 	member := make(map[int]uint64)
-	var unsure []proc
+	t.unsure = nil
 	for _, p := range all {
 		mine, sure := inside[p.pid] || t.isKnown(p) || t.inSession(p), true
 		if !mine {
@@ -95,12 +97,9 @@ func (t *tree) members() ([]proc, error) {
 		}
 		if mine {
 			member[p.pid] = p.start
-		} else if !sure && t.vague[p.pid] != p.start {
-			unsure = append(unsure, p)
+		} else if !sure {
+			t.unsure = append(t.unsure, p)
 		}
-	}
-	if err := t.lookAgain(unsure, member); err != nil {
-		return nil, err
 	}
 	// Descendants of descendants need one round for each generation that is
 	// listed before its parent.
@@ -184,40 +183,42 @@ func (t *tree) isMarked(p proc) (marked, sure bool, err error) {
 	return false, uint64(len(env)) == p.envEnd-p.envStart, nil
 }
 
-// executing bounds how long walks wait for a process that is in execve(2). That is over in less than a millisecond,
-// unless the machine is too busy to go on with it, or the process hides its environment.
+// executing bounds how long all walks together wait for processes that are in execve(2). That is over in less than a
+// millisecond, unless the machine is too busy to go on with it, or somebody's process hides its environment.
 const executing = time.Second
 
-// lookAgain adds those of the processes to the members that have the marker, once that can be seen. Who cannot be seen
-// for so long holds up no further walk.
-func (t *tree) lookAgain(unsure []proc, member map[int]uint64) error {
-	for until := time.Now().Add(executing); len(unsure) > 0 && time.Now().Before(until); {
-		time.Sleep(executing / 5000)
-		var left []proc
-		for _, p := range unsure {
+// settled reports whether those whom the last walk was not sure of are no members, and waits until that can be seen.
+// One that is a member is known to the next walk. Where there is a cgroup it is not waited for: that knows its members.
+func (t *tree) settled() bool {
+	t.mu.Lock()
+	unsure, left := t.unsure, t.waiting
+	t.mu.Unlock()
+	if t.cgroup != nil {
+		return true
+	}
+	began := time.Now()
+	found := false
+	for pause := 100 * time.Microsecond; len(unsure) > 0 && !found && time.Since(began) < left; pause = min(2*pause, 10*time.Millisecond) {
+		time.Sleep(pause)
+		unsure = slices.DeleteFunc(unsure, func(p proc) bool {
 			now, err := readProc(p.pid)
-			if outOfFiles(err) {
-				return err
-			}
 			if err != nil || now.start != p.start {
-				continue
+				return !outOfFiles(err)
 			}
 			marked, sure, err := t.isMarked(now)
-			switch {
-			case err != nil:
-				return err
-			case marked:
-				member[p.pid] = p.start
-			case !sure:
-				left = append(left, p)
+			if marked {
+				found = true
+				t.mu.Lock()
+				t.known[p.pid] = p.start
+				t.mu.Unlock()
 			}
-		}
-		unsure = left
+			return err == nil && (marked || sure)
+		})
 	}
-	for _, p := range unsure {
-		t.vague[p.pid] = p.start
-	}
-	return nil
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.unsure, t.waiting = nil, left-time.Since(began)
+	return !found
 }
 
 // outOfFiles tells an error that says nothing of the file that was to be opened.
