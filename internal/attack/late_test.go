@@ -5,6 +5,8 @@ package attack
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -61,30 +63,10 @@ func TestRequestDeliveredTwice(t *testing.T) {
 func TestHeldRequest(t *testing.T) {
 	d := rexectest.New(t, short())
 	ran := newRuns(t)
-	// What follows the handshake and the proof is held: about 1,400 bytes of hello with a hybrid key share, Finished
-	// and a proof. The request is 8 KiB, so that the limit lies inside it.
-	n := newNetwork(t, d.Address(), plan{holdAfter: 4_000}, plan{})
-	m := shell("%s: %08192d", ran.count(), 0)
+	m := shell("%s", ran.count())
 	m.ID = client.NewID()
-	o := d.ClientOptions()
-	o.Address = n.address()
-	ctx, cancel := context.WithCancel(t.Context())
-	links := make(chan client.Channel, 4)
-	plain := dialing(o, func(int) {}).Dial
-	o.Dial = func(ctx context.Context, address string) (client.Channel, error) {
-		ch, err := plain(ctx, address)
-		if err == nil {
-			links <- ch
-		}
-		return ch, err
-	}
-	done := make(chan *output, 1)
-	go func() { done <- run(ctx, rexectest.NewClient(t, o), client.Command{Run: m}) }()
-	first := <-links
-	until(t, time.Minute, "the request on its way", n.holds)
-	first.Abort() // what the client does after 20 s of silence
-	got := <-done
-	cancel()
+	n, result := heldRequest(t, d, m)
+	got := <-result
 	forgotten(t, d, m.ID)
 	n.deliver()
 	until(t, time.Minute, "the late request's answer", func() bool {
@@ -96,6 +78,51 @@ func TestHeldRequest(t *testing.T) {
 	if got.failure != nil || got.result.State != proto.StateExited {
 		t.Errorf("%+v, %v; want the outcome of the second request", got.result, got.failure)
 	}
+}
+
+// TestHeldRequestWhileItRuns: one that comes while the command of the second one runs does not take it from its client.
+func TestHeldRequestWhileItRuns(t *testing.T) {
+	d := rexectest.New(t, rexectest.Options{})
+	ran, gate := newRuns(t), filepath.Join(t.TempDir(), "gate")
+	m := shell("%suntil test -e %s; do sleep 0.05; done; exit 3", ran.count(), gate)
+	m.ID = client.NewID()
+	n, result := heldRequest(t, d, m)
+	until(t, time.Minute, "the command's start", func() bool { return ran.n() > 0 })
+	n.deliver()
+	until(t, time.Minute, "the late request's answer", func() bool {
+		return slices.ContainsFunc(d.Logs(), func(line string) bool { return strings.Contains(line, "another connection") })
+	})
+	if err := os.WriteFile(gate, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	(<-result).exited(t, 3)
+	ran.want(1)
+}
+
+// heldRequest sends a request whose end the network holds back, until the client has given up the connection and comes again.
+func heldRequest(t *testing.T, d *rexectest.Daemon, m proto.Run) (*network, <-chan *output) {
+	t.Helper()
+	// What follows the handshake and the proof is held: about 1,400 bytes of hello with a hybrid key share, Finished
+	// and a proof. The request is 8 KiB, so that the limit lies inside it.
+	n := newNetwork(t, d.Address(), plan{holdAfter: 4_000}, plan{})
+	m.Shell = fmt.Appendf(nil, ": %08192d; %s", 0, m.Shell)
+	o := d.ClientOptions()
+	o.Address = n.address()
+	links := make(chan client.Channel, 4)
+	plain := dialing(o, func(int) {}).Dial
+	o.Dial = func(ctx context.Context, address string) (client.Channel, error) {
+		ch, err := plain(ctx, address)
+		if err == nil {
+			links <- ch
+		}
+		return ch, err
+	}
+	ctx, result := limited(t, time.Minute), make(chan *output, 1)
+	go func() { result <- run(ctx, rexectest.NewClient(t, o), client.Command{Run: m}) }()
+	first := <-links
+	until(t, time.Minute, "the request on its way", n.holds)
+	first.Abort() // what the client does after 20 s of silence
+	return n, result
 }
 
 // TestIdleConnection: a command on a connection that was idle for longer than the daemon remembers ended executions is

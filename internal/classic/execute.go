@@ -51,7 +51,7 @@ func (s *Server) execute(ctx context.Context, r *request) ([]byte, error) {
 		}
 		return fit(notRun(x.Reason), 0, "", r.limit), nil
 	}
-	a, started, err := j.Attach([2]uint64{}, 0, func() {}) // nobody else knows the ID
+	a, started, err := j.Attach(job.Client{Kick: func() {}}) // nobody else knows the ID
 	if err != nil {
 		return nil, err
 	}

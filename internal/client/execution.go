@@ -70,7 +70,7 @@ func newExecution(cmd *Command) *execution {
 		x.run.ID = NewID()
 	}
 	x.run.NoStdin = cmd.Stdin == nil
-	x.run.Caller = newCaller()
+	x.run.Caller = proto.Caller{Call: newCall(), Attempt: 1}
 	x.out[0].w, x.out[1].w = cmd.Stdout, cmd.Stderr
 	for i := range x.out {
 		if x.out[i].w == nil {
@@ -122,6 +122,7 @@ func (x *execution) again(l *link) error {
 	if x.instance != ([proto.IDLen]byte{}) && x.instance != l.choice.Instance {
 		return ErrRestarted
 	}
+	x.run.Caller.Attempt++
 	x.run.StartBy = max(x.startBy, 1)
 	if x.started {
 		x.run.StartBy = 1 // it exists, so there is nothing to start

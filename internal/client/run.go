@@ -59,8 +59,8 @@ func NewID() (id proto.ExecID) {
 	return id
 }
 
-// newCaller returns a number for one call, which is not zero.
-func newCaller() uint64 {
+// newCall returns a number for one call, which is not zero.
+func newCall() uint64 {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
 	return binary.BigEndian.Uint64(b[:]) | 1

@@ -3,7 +3,6 @@ package job
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"rexec/internal/bytelog"
 	"rexec/internal/proto"
@@ -15,7 +14,7 @@ import (
 // Two goroutines use it: one calls Next and writes what it returns, one passes on what the client says.
 type Attachment struct {
 	job    *Job
-	caller uint64 // Run.Caller
+	caller proto.Caller
 	kick   func() // makes the connection's owner stop waiting for its peer
 	left   chan struct{}
 
@@ -49,15 +48,22 @@ var (
 	ErrLeft      = errors.New("the attachment was left")
 )
 
-// Attach makes a client the job's reader, from the given offsets of stdout and stderr on. It waits for
-// an older attachment to leave; kick is called when a newer one wants this one to. The job must be
-// ready and not refused. A caller that was taken over and did not hear of it gets ErrTakenOver.
-func (j *Job) Attach(from [2]uint64, caller uint64, kick func()) (*Attachment, *proto.Started, error) {
+// Client is who attaches to a job.
+type Client struct {
+	From   [2]uint64    // offsets of stdout and stderr from which it wants them
+	Caller proto.Caller // Run.Caller
+	Valid  func() error // Grant.Valid of this client; nil: that of the one before goes on to count
+	Kick   func()       // called when another one is to have its place
+}
+
+// Attach makes a client the job's reader. It waits for the one before to leave. The job must be ready and not refused.
+// The error is ErrTakenOver if there was a later request of the same call, or a later call is attached.
+func (j *Job) Attach(c Client) (*Attachment, *proto.Started, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for j.att != nil {
+	for latest := j.calls.note(c.Caller); j.att != nil || !latest; latest = j.calls.note(c.Caller) {
 		old := j.att
-		if caller != 0 && slices.Contains(j.deposed, caller) {
+		if !latest || j.calls.before(c.Caller, old.caller) {
 			return nil, nil, ErrTakenOver
 		}
 		old.leaving, old.taken = true, true
@@ -67,8 +73,11 @@ func (j *Job) Attach(from [2]uint64, caller uint64, kick func()) (*Attachment, *
 		<-old.left
 		j.mu.Lock()
 	}
-	j.callBy(caller)
-	a := &Attachment{job: j, caller: caller, kick: kick, left: make(chan struct{}), again: j.known}
+	from := c.From
+	if c.Valid != nil {
+		j.valid = c.Valid // the secret that started it may end before that of who takes it up again
+	}
+	a := &Attachment{job: j, caller: c.Caller, kick: c.Kick, left: make(chan struct{}), again: j.known}
 	for i := range j.out {
 		o := &j.out[i]
 		switch {
@@ -92,22 +101,6 @@ func (j *Job) Attach(from [2]uint64, caller uint64, kick func()) (*Attachment, *
 	j.att = a
 	return a, j.startedMessage(from), nil
 }
-
-// callBy makes a caller the last one, and with it those before it the ones that were taken over. Called with the lock held.
-func (j *Job) callBy(caller uint64) {
-	if j.caller == caller {
-		return
-	}
-	j.deposed = slices.DeleteFunc(j.deposed, func(c uint64) bool { return c == caller })
-	if j.caller != 0 {
-		j.deposed = append(j.deposed, j.caller)
-	}
-	j.deposed = j.deposed[max(0, len(j.deposed)-maxDeposed):]
-	j.caller = caller
-}
-
-// maxDeposed is how many callers are known to have been taken over. Who was so long ago takes over in its turn.
-const maxDeposed = 64
 
 func (j *Job) startedMessage(from [2]uint64) *proto.Started {
 	m := &proto.Started{StdoutFrom: from[0], StderrFrom: from[1], Uptime: j.table.Uptime(), Banner: j.banner}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,7 +49,7 @@ type reader struct {
 func (c *reader) visit(j *Job, steps int) bool {
 	c.t.Helper()
 	c.visits++
-	a, m, err := j.Attach(c.got, 0, func() {})
+	a, m, err := j.Attach(Client{From: c.got, Kick: func() {}})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -177,7 +178,7 @@ func contend(j *Job, stream source) (over bool, err error) {
 	acks := make(chan proto.Ack, 1<<16)
 	kicked := make(chan struct{})
 	var once sync.Once
-	a, m, err := j.Attach([2]uint64{proto.FromRetained, proto.FromRetained}, 0, func() { once.Do(func() { close(kicked) }) })
+	a, m, err := j.Attach(Client{From: [2]uint64{proto.FromRetained, proto.FromRetained}, Kick: func() { once.Do(func() { close(kicked) }) }})
 	if err != nil {
 		return false, err
 	}
@@ -219,39 +220,91 @@ func contend(j *Job, stream source) (over bool, err error) {
 	}
 }
 
-// TestDeposedCaller: who was taken over does not take over in turn by coming back, as long as a later caller is there.
-func TestDeposedCaller(t *testing.T) {
-	const first, second = 1, 2
+// TestWhoMayAttach: an earlier call does not take a job from a later one by coming back, and of one call only the latest
+// request counts.
+func TestWhoMayAttach(t *testing.T) {
 	table := newTable(t, Options{})
 	c := newCommand(t, false)
 	j := c.open(t, table, proto.Run{})
-	attach := func(caller uint64) (*Attachment, error) {
-		a, _, err := j.Attach([2]uint64{}, caller, func() {})
-		return a, err
-	}
-	for _, by := range []struct{ caller, deposed uint64 }{{first, 0}, {second, first}, {first, second}, {first, second}} {
-		a, err := attach(by.caller) // nobody is there
-		if err != nil {
-			t.Fatal(err)
+	for i, step := range []struct {
+		call, attempt uint64
+		stay, refused bool
+	}{
+		{1, 1, true, false},
+		{1, 3, true, false}, // its own earlier connection is still there
+		{1, 2, false, true}, // late
+		{2, 1, true, false},
+		{1, 4, false, true},  // the later call is there
+		{2, 2, false, false}, // takes it from its own connection, and leaves
+		{1, 5, true, false},  // nobody is there
+		{1, 6, true, false},
+		{2, 1, false, true},
+		{2, 3, true, false}, // is still the later one
+		{1, 7, false, true},
+		{0, 0, true, false}, // of a client that does not tell
+		{1, 8, true, false},
+		{3, 9, false, false},
+	} {
+		var a *Attachment
+		var err error
+		a, _, err = j.Attach(Client{Caller: proto.Caller{Call: step.call, Attempt: step.attempt}, Kick: func() { quit(a) }})
+		if refused := errors.Is(err, ErrTakenOver); refused != step.refused || err != nil && !refused {
+			t.Fatalf("step %d: %v", i, err)
 		}
-		if by.deposed != 0 {
-			if _, err := attach(by.deposed); !errors.Is(err, ErrTakenOver) {
-				t.Errorf("%d comes back to %d: %v", by.deposed, by.caller, err)
-			}
+		if a != nil && !step.stay {
+			quit(a)
 		}
-		quit(a)
-	}
-	for caller := range uint64(2 * maxDeposed) {
-		a, err := attach(1000 + caller)
-		if err != nil {
-			t.Fatal(err)
-		}
-		quit(a)
-	}
-	if len(j.deposed) != maxDeposed {
-		t.Errorf("%d callers are remembered", len(j.deposed))
 	}
 	c.exit(0)
+}
+
+// TestRightOfWhoIsSentAway: the job goes on by the right of the client that has it.
+func TestRightOfWhoIsSentAway(t *testing.T) {
+	table := newTable(t, Options{})
+	c := newCommand(t, false)
+	older := errors.New("the older secret has ended")
+	var ended atomic.Bool
+	open := func(call uint64, valid func() error) (a *Attachment, err error) {
+		run := &proto.Run{ID: proto.ExecID{1}, Shell: []byte("x"), NoStdin: true}
+		j, _, x := table.Open(Grant{KeyID: "key", Valid: valid, Start: c.start}, run)
+		if x != nil {
+			t.Fatalf("%+v", x)
+		}
+		a, _, err = j.Attach(Client{Caller: proto.Caller{Call: call}, Valid: valid, Kick: func() { quit(a) }})
+		return a, err
+	}
+	byOlder := func() error {
+		if ended.Load() {
+			return older
+		}
+		return nil
+	}
+	if _, err := open(1, byOlder); err != nil {
+		t.Fatal(err)
+	}
+	a, err := open(2, func() error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(1, byOlder); !errors.Is(err, ErrTakenOver) {
+		t.Errorf("the older one comes back: %v", err)
+	}
+	ended.Store(true)
+	table.Review()
+	c.exit(0)
+	for {
+		e, err := a.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Exit != nil {
+			if e.Exit.State != proto.StateExited {
+				t.Errorf("%+v", e.Exit)
+			}
+			a.Detach()
+			return
+		}
+	}
 }
 
 func TestAckRules(t *testing.T) {
@@ -305,7 +358,7 @@ func TestInputAgainstModel(t *testing.T) {
 // sendInput sends stdin over connections that break in the middle of a frame.
 func sendInput(t *testing.T, r *rand.Rand, j *Job, all []byte) {
 	for {
-		a, m, err := j.Attach([2]uint64{}, 0, func() {})
+		a, m, err := j.Attach(Client{Kick: func() {}})
 		if err != nil {
 			t.Error(err)
 			return

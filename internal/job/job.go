@@ -83,7 +83,7 @@ type Job struct {
 	ended chan struct{} // closed once it has its exit record
 
 	mu        sync.Mutex
-	valid     func() error // Grant.Valid
+	valid     func() error // that of the last client (Client.Valid)
 	changed   sync.Cond    // broadcast on every change that an attachment or a pump may wait for
 	proc      *Process
 	printed   charset.Mode // the Process's Charset and GBLocale, which outlast it
@@ -94,8 +94,7 @@ type Job struct {
 	report    *Report
 	banner    string
 	att       *Attachment
-	caller    uint64        // of the attachment, or of the last one
-	deposed   []uint64      // callers that later ones have taken the job from, the last one last
+	calls     calls
 	verdict   *verdict      // why the daemon is ending it
 	stopped   chan struct{} // closed once its tree was ended for the verdict; nil: it is not being ended
 	survivors int           // processes that could not be ended; valid once stopped is closed

@@ -240,7 +240,7 @@ func cameBackInTime(t *testing.T, grace time.Duration) bool {
 	present := attach(t, j, [2]uint64{})
 	left := time.Now()
 	quit(present)
-	if _, _, err := j.Attach([2]uint64{1 << 40, 0}, 0, func() {}); err == nil {
+	if _, _, err := j.Attach(Client{From: [2]uint64{1 << 40, 0}, Kick: func() {}}); err == nil {
 		t.Fatal("attached beyond the end of the output")
 	}
 	a := attach(t, j, [2]uint64{})

@@ -112,7 +112,7 @@ func TestBanner(t *testing.T) {
 	c.process.Banner = "be kind"
 	j := c.open(t, newTable(t, Options{}), proto.Run{})
 	for range 2 {
-		a, started, err := j.Attach([2]uint64{}, 0, func() {})
+		a, started, err := j.Attach(Client{Kick: func() {}})
 		if err != nil || started.Banner != "be kind" {
 			t.Errorf("%+v, %v", started, err)
 		}

@@ -150,7 +150,7 @@ func until(t *testing.T, what string, ok func() bool) {
 // attach attaches from what the daemon still holds.
 func attach(t *testing.T, j *Job, from [2]uint64) *Attachment {
 	t.Helper()
-	a, _, err := j.Attach(from, 0, func() {})
+	a, _, err := j.Attach(Client{From: from, Kick: func() {}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -111,9 +111,6 @@ func (t *Table) Open(g Grant, run *proto.Run) (j *Job, existed bool, x *proto.Ex
 		if !j.began {
 			return nil, false, j.exit
 		}
-		if g.Valid != nil {
-			j.valid = g.Valid // the secret that started it may end before that of who takes it up again
-		}
 		return j, true, nil
 	}
 	if x = t.launch(j, g.Start); x != nil {

@@ -17,6 +17,10 @@ type Field struct {
 // message, an unknown one without it is ignored.
 const Critical uint16 = 0x8000
 
+// Aside marks tags of a request that say nothing of what is to be run, so that a receiver that does not know one can
+// still tell whether two requests ask for the same.
+const Aside uint16 = 0x4000
+
 // fieldWriter appends fields, weaving the unknown ones (kept from a parse) in at their places.
 type fieldWriter struct {
 	b     []byte

@@ -94,8 +94,8 @@ func runGoldens() []golden {
 			wire: []string{"10", "8001 00000010 202122232425262728292a2b2c2d2e2f", "8002 00000002 6364",
 				"801a 00000001 01", "801b 00000006 2f00 413d6200"}},
 		{name: "Run/caller", parse: boxed(ParseRun), valid: afterParts(2),
-			value: &Run{ID: id, Shell: []byte("cd"), Caller: 1<<63 | 5},
-			wire: []string{"10", "001c 00000008 8000000000000005",
+			value: &Run{ID: id, Shell: []byte("cd"), Caller: Caller{1<<63 | 5, 7}},
+			wire: []string{"10", "401c 00000010 8000000000000005 0000000000000007",
 				"8001 00000010 202122232425262728292a2b2c2d2e2f", "8002 00000002 6364"}},
 		{name: "Run/script and unknown fields", parse: boxed(ParseRun), valid: afterParts(5),
 			value: &Run{ID: id, Charset: "x", Script: true, OnDisconnect: DisconnectKill, Extra: []Field{

@@ -62,9 +62,8 @@ type Run struct {
 	StartBy uint64
 	// StdoutFrom and StderrFrom are the offsets from which the client wants output.
 	StdoutFrom, StderrFrom uint64
-	// Caller is the client's random number for this call, the same in each request that it sends again; 0: none. Who
-	// comes back with it, while a later caller has the execution, is told that it was taken over.
-	Caller uint64
+	// Caller tells the requests of one call from those of others, and which is its latest; zero: none of it is told.
+	Caller Caller
 
 	// Charset is the one in which the client wants the output: "utf-8", "gbk" or "gb18030". Empty or
 	// unknown to the server: bytes as the command wrote them.
@@ -132,7 +131,7 @@ const (
 	runLasting uint16 = 26 | Critical
 	runState   uint16 = 27 | Critical
 
-	runCaller uint16 = 28
+	runCaller uint16 = 28 | Aside // those before it have no such mark
 )
 
 // Append appends the message. Optional fields have the smaller tags, so they stand first.
@@ -147,7 +146,7 @@ func (m *Run) Append(b []byte) []byte {
 	w.list(runWishes, pairs(m.Wishes))
 	w.window(runWindow, m.Window)
 	w.modes(runModes, m.Modes)
-	w.u64(runCaller, m.Caller)
+	w.caller(runCaller, m.Caller)
 	w.bytes(runID, m.ID[:])
 	w.bytes(runShell, m.Shell)
 	w.list(runArgv, m.Argv)
@@ -260,7 +259,7 @@ func (m *Run) setNumber(f Field) (known bool, err error) {
 	case runStderrFrom:
 		m.StderrFrom, err = f.u64()
 	case runCaller:
-		m.Caller, err = f.u64()
+		m.Caller, err = f.caller()
 	default:
 		return false, nil
 	}
@@ -379,10 +378,11 @@ func ValidName(s string) bool {
 // only says how to attach, or how the output is to be shown, is left out.
 func (m *Run) Digest() [sha256.Size]byte {
 	c := *m
-	c.StartBy, c.StdoutFrom, c.StderrFrom, c.Caller = 0, 0, 0, 0
+	c.StartBy, c.StdoutFrom, c.StderrFrom, c.Caller = 0, 0, 0, Caller{}
 	c.Charset, c.Source = "", ""
 	c.StdoutState, c.StderrState = ConverterState{}, ConverterState{}
 	c.RawStdout, c.RawStderr = false, false
 	c.Window, c.Modes = Window{}, nil
+	c.Extra = slices.DeleteFunc(slices.Clone(m.Extra), func(f Field) bool { return f.Tag&Aside != 0 })
 	return sha256.Sum256(c.Append(nil))
 }

@@ -128,7 +128,8 @@ func TestDigest(t *testing.T) {
 		"RawStdout":   func(m *Run) { m.RawStdout = true },
 		"RawStderr":   func(m *Run) { m.RawStderr = true },
 		"Window":      func(m *Run) { m.Window = Window{Height: 1} },
-		"Caller":      func(m *Run) { m.Caller = 1 },
+		"Caller":      func(m *Run) { m.Caller = Caller{1, 2} },
+		"Extra":       func(m *Run) { m.Extra = []Field{{0x4001, []byte("a")}, {0x5fff, nil}} },
 		"Modes":       func(m *Run) { m.Modes = []Mode{{1, 3}} },
 	}
 	for name, change := range same {

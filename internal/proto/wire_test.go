@@ -43,7 +43,7 @@ func TestWireConstants(t *testing.T) {
 			runSubsystem, runWishes, runWindow, runModes, runCaller),
 			[]uint64{0x8001, 0x8002, 0x8003, 0x8004, 0x8005, 0x8006, 0x8007, 0x8008, 0x8009,
 				0x800a, 0x800b, 0x800c, 0x800d, 0x800e, 0x800f,
-				0x0010, 0x0011, 0x0012, 0x0013, 0x0014, 0x0015, 0x8016, 0x0017, 0x0018, 0x0019, 0x001c}},
+				0x0010, 0x0011, 0x0012, 0x0013, 0x0014, 0x0015, 0x8016, 0x0017, 0x0018, 0x0019, 0x401c}},
 		{"started tags", numbers(startedPID, startedAttached, startedStdinFrom, startedStdinWindow,
 			startedStdoutFrom, startedStderrFrom, startedUptime), []uint64{1, 2, 3, 4, 5, 6, 7}},
 		{"exit tags", numbers(exitState, exitCode, exitSignal, exitCause, exitReason, exitStart, exitEnd, exitUser,

@@ -76,7 +76,7 @@ func (p *prompt) run(m *proto.Run, during func(*job.Process)) ended {
 	if x != nil {
 		return ended{exit: x}
 	}
-	a, _, err := j.Attach([2]uint64{}, 0, func() {})
+	a, _, err := j.Attach(job.Client{Kick: func() {}})
 	if err != nil {
 		p.t.Fatal(err)
 	}

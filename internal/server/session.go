@@ -232,7 +232,7 @@ func (s *session) open(ctx context.Context, m *proto.Run) (*run, *proto.Exit, er
 		}
 		return nil, job.Refused(proto.CausePolicy, err.Error()), nil
 	}
-	j, existed, x := s.server.jobs.Open(job.Grant{
+	g := job.Grant{
 		KeyID: s.grant.KeyID(), Peer: s.ch.RemoteAddr().String(),
 		Start: func(m *proto.Run) (*job.Process, error) {
 			p, err := s.server.privileged.Start(ctx, s.grant, peerOf(s.ch), m)
@@ -242,12 +242,15 @@ func (s *session) open(ctx context.Context, m *proto.Run) (*run, *proto.Exit, er
 			return p, err
 		},
 		Valid: func() error { return s.server.privileged.Authorize(s.grant, addr) },
-	}, m)
+	}
+	j, existed, x := s.server.jobs.Open(g, m)
 	if x != nil {
 		return nil, x, nil
 	}
 	r := &run{session: s, done: make(chan struct{})}
-	a, started, err := j.Attach([2]uint64{m.StdoutFrom, m.StderrFrom}, m.Caller, r.kick)
+	a, started, err := j.Attach(job.Client{
+		From: [2]uint64{m.StdoutFrom, m.StderrFrom}, Caller: m.Caller, Valid: g.Valid, Kick: r.kick,
+	})
 	if errors.Is(err, job.ErrTakenOver) {
 		return nil, nil, takenOver(err)
 	}
