@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // version is set by the build.
@@ -32,22 +33,30 @@ func endSignals() []os.Signal {
 	return []os.Signal{syscall.SIGTERM, syscall.SIGINT}
 }
 
-// untilSignals returns a context that ends with ctx or the first of these signals, and one that ends with the second.
+// oneEvent is how close together two signals count as one: timeout(1) sends one to the program and one to its group.
+const oneEvent = 100 * time.Millisecond
+
+// untilSignals returns a context that ends with ctx or the first of these signals, and one that ends with the second
+// that does not come together with it.
 // They are counted from now on: one that came while nobody asked for the second would be lost.
-func untilSignals(ctx context.Context, signals []os.Signal) (first, second context.Context, stop func()) {
+func untilSignals(ctx context.Context, signals []os.Signal, together time.Duration) (first, second context.Context, stop func()) {
 	first, end := context.WithCancel(ctx)
 	second, hurry := context.WithCancel(context.WithoutCancel(ctx))
 	came, over := make(chan os.Signal, 2), make(chan struct{})
 	signal.Notify(came, signals...)
 	var wg sync.WaitGroup
 	wg.Go(func() {
+		var last time.Time
 		for _, cancel := range []context.CancelFunc{end, hurry} {
-			select {
-			case <-came:
-				cancel()
-			case <-over:
-				return
+			for again := true; again; again = time.Since(last) < together {
+				select {
+				case <-came:
+				case <-over:
+					return
+				}
 			}
+			last = time.Now()
+			cancel()
 		}
 	})
 	return first, second, func() {

@@ -54,7 +54,7 @@ func serve(ctx context.Context, c *common, io streams) error {
 	// First of all: one that comes before the daemon serves would end it, where it only has to wait.
 	signal.Notify(d.hangup, syscall.SIGHUP)
 	defer signal.Stop(d.hangup)
-	ctx, hurry, stop := untilSignals(ctx, c.endSignals)
+	ctx, hurry, stop := untilSignals(ctx, c.endSignals, oneEvent)
 	defer stop()
 	err := d.serve(ctx, hurry, io)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {

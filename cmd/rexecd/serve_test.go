@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os"
+	"os/signal"
 	"syscall"
 	"testing"
 	"time"
@@ -36,6 +37,7 @@ func TestSecondSignal(t *testing.T) {
 			t.Fatal(err)
 		}
 		<-stopping
+		<-time.After(2 * oneEvent) // which the two are not
 	}
 	began := time.Now()
 	close(goOn)
@@ -44,6 +46,32 @@ func TestSecondSignal(t *testing.T) {
 	}
 	if time.Since(began) > never {
 		t.Error("the second signal was lost")
+	}
+}
+
+// TestSignalsTogether: two that somebody sends for one reason are one.
+func TestSignalsTogether(t *testing.T) {
+	for together, want := range map[time.Duration]bool{time.Hour: false, 0: true} {
+		seen := make(chan os.Signal, 3)
+		signal.Notify(seen, syscall.SIGUSR1)
+		first, second, stop := untilSignals(t.Context(), []os.Signal{syscall.SIGUSR1}, together)
+		for range 3 {
+			if err := syscall.Kill(os.Getpid(), syscall.SIGUSR1); err != nil {
+				t.Fatal(err)
+			}
+			<-seen // so that the kernel does not make one of two
+		}
+		<-first.Done()
+		if want {
+			<-second.Done()
+		} else {
+			<-time.After(50 * time.Millisecond) // only if it were wrong could this be too short
+		}
+		if ended := second.Err() != nil; ended != want {
+			t.Errorf("together within %s: the second context has ended: %v", together, ended)
+		}
+		signal.Stop(seen)
+		stop()
 	}
 }
 
