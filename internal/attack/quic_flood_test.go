@@ -347,11 +347,13 @@ func common(a, b []byte) int {
 	return min(len(a), len(b))
 }
 
-// TestSilentHandshakes over QUIC: 2,000 handshakes of a client that says no more, and a good one that gets in.
+// TestSilentHandshakes over QUIC: 2,000 handshakes of a client that says no more, and a good one that gets in. How long
+// that takes on this machine meanwhile shows a daemon that nobody floods.
 func TestSilentHandshakes(t *testing.T) {
 	const limit = 5 * time.Second
-	d := newUDPTarget(t, server.Options{HandshakeTimeout: limit})
+	d, calm := newUDPTarget(t, server.Options{HandshakeTimeout: limit}), newUDPTarget(t, server.Options{})
 	unharmed(t, d)
+	unharmed(t, calm)
 	before := weigh()
 	udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -359,34 +361,14 @@ func TestSilentHandshakes(t *testing.T) {
 	}
 	tr := &quic.Transport{Conn: udp}
 	defer func() { _ = tr.Close(); udp.Close() }()
-	to := net.UDPAddrFromAddrPort(netip.MustParseAddrPort(d.Address()))
-	var complete, refused, other atomic.Int64
-	var worst time.Duration
+	var worst, elsewhere time.Duration
 	tries, ins := 0, 0
 	peak := watched(func() {
-		var wg sync.WaitGroup
-		for range 20 {
-			wg.Go(func() {
-				for range 100 {
-					ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-					_, err := tr.Dial(ctx, to, foreignTLS(), &quic.Config{})
-					cancel()
-					var te *quic.TransportError
-					switch {
-					case err == nil:
-						complete.Add(1)
-					case errors.As(err, &te) && te.ErrorCode == quic.ConnectionRefused:
-						refused.Add(1)
-						pause(5 * time.Millisecond)
-					default:
-						other.Add(1)
-						t.Logf("%v", err)
-					}
-				}
-			})
-		}
 		done := make(chan struct{})
-		go func() { defer close(done); wg.Wait() }()
+		go func() {
+			defer close(done)
+			silentHandshakes(t, tr, net.UDPAddrFromAddrPort(netip.MustParseAddrPort(d.Address())))
+		}()
 		for over := false; !over; ins++ {
 			select {
 			case <-done:
@@ -395,12 +377,14 @@ func TestSilentHandshakes(t *testing.T) {
 			}
 			n, took := getIn(t, d)
 			tries, worst = tries+n, max(worst, took)
+			_, took = getIn(t, calm)
+			elsewhere = max(elsewhere, took)
 			pause(20 * time.Millisecond)
 		}
 	})
-	t.Logf("%d complete, %d refused, %d ended otherwise; a good client got in %d times with %d tries, slowest %s; %s before, %s at most",
-		complete.Load(), refused.Load(), other.Load(), ins, tries, worst, before, peak)
-	if worst > 2*time.Second {
+	t.Logf("a good client got in %d times with %d tries, slowest %s, at the other daemon %s; %s before, %s at most",
+		ins, tries, worst, elsewhere, before, peak)
+	if worst > 2*time.Second+elsewhere {
 		t.Errorf("a good client needed %s", worst)
 	}
 	// Both ends' memory of 512 connections, and of what is being refused.
@@ -443,6 +427,34 @@ func TestSilentCrowd(t *testing.T) {
 			}
 		})
 	}
+}
+
+// silentHandshakes makes 2,000 handshakes, 20 at a time.
+func silentHandshakes(t *testing.T, tr *quic.Transport, to *net.UDPAddr) {
+	var wg sync.WaitGroup
+	var complete, refused, other atomic.Int64
+	for range 20 {
+		wg.Go(func() {
+			for range 100 {
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				_, err := tr.Dial(ctx, to, foreignTLS(), &quic.Config{})
+				cancel()
+				var te *quic.TransportError
+				switch {
+				case err == nil:
+					complete.Add(1)
+				case errors.As(err, &te) && te.ErrorCode == quic.ConnectionRefused:
+					refused.Add(1)
+					pause(5 * time.Millisecond)
+				default:
+					other.Add(1)
+					t.Logf("%v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("%d complete, %d refused, %d ended otherwise", complete.Load(), refused.Load(), other.Load())
 }
 
 // getIn connects a good client, as often as it takes.
