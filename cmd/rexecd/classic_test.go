@@ -374,7 +374,7 @@ func TestClassicShutdown(t *testing.T) {
 	if err := p.stop(); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(began); took > never {
+	if took := time.Since(began); took > 25*time.Second { // a client may take 30 s to read
 		t.Errorf("it took %s", took)
 	}
 	if left := rexectest.Processes(); len(left) > 0 {

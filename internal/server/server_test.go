@@ -146,7 +146,7 @@ func (m typed) Append(b []byte) []byte { return append(b, byte(m)) }
 // TestShutdownWithSilentStranger: who never proved anything must not hold the daemon up for longer
 // than those who did.
 func TestShutdownWithSilentStranger(t *testing.T) {
-	d := newDaemon(t, job.Options{}, server.Options{})
+	d := newDaemon(t, job.Options{}, server.Options{HandshakeTimeout: time.Hour})
 	d.connect()
 	d.proven() // the stranger is in the handshake by now
 	d.shutdown(patience)
