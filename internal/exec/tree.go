@@ -188,7 +188,8 @@ func (t *tree) isMarked(p proc) (marked, sure bool, err error) {
 const executing = time.Second
 
 // settled reports whether those whom the last walk was not sure of are no members, and waits until that can be seen.
-// One that is a member is known to the next walk. Where there is a cgroup it is not waited for: that knows its members.
+// One that is a member is known to the next walk; one that hides for longer than [executing] counts as none, but not
+// where it could not be looked at for want of files. Where there is a cgroup nobody is waited for: that knows its members.
 func (t *tree) settled() bool {
 	t.mu.Lock()
 	unsure, left := t.unsure, t.waiting
@@ -197,15 +198,21 @@ func (t *tree) settled() bool {
 		return true
 	}
 	began := time.Now()
-	found := false
+	found, blind := false, false
 	for pause := 100 * time.Microsecond; len(unsure) > 0 && !found && time.Since(began) < left; pause = min(2*pause, 10*time.Millisecond) {
 		time.Sleep(pause)
+		blind = false
 		unsure = slices.DeleteFunc(unsure, func(p proc) bool {
 			now, err := readProc(p.pid)
+			if outOfFiles(err) {
+				blind = true
+				return false
+			}
 			if err != nil || now.start != p.start {
-				return !outOfFiles(err)
+				return true
 			}
 			marked, sure, err := t.isMarked(now)
+			blind = blind || err != nil
 			if marked {
 				found = true
 				t.mu.Lock()
@@ -218,7 +225,7 @@ func (t *tree) settled() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.unsure, t.waiting = nil, left-time.Since(began)
-	return !found
+	return !found && !blind
 }
 
 // outOfFiles tells an error that says nothing of the file that was to be opened.

@@ -197,13 +197,7 @@ func TestStopWithoutFiles(t *testing.T) {
 		c, err := readProc(child)
 		return err == nil && c.session == child
 	})
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: limit.Max}); err != nil {
-		t.Fatal(err)
-	}
+	giveBack := takeFiles(t)
 	stopped := make(chan []int, 1)
 	go func() { stopped <- p.Stop(0) }()
 	p.Wait() // it is in the process group, for which no file is needed
@@ -213,13 +207,28 @@ func TestStopWithoutFiles(t *testing.T) {
 		stopped <- left
 	case <-time.After(300 * time.Millisecond):
 	}
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
+	giveBack()
 	if left := <-stopped; left != nil {
 		t.Errorf("survivors: %v", left)
 	}
 	checkGone(t, []int{child})
+}
+
+// takeFiles lets nobody in this program open a file.
+func takeFiles(t *testing.T) (giveBack func()) {
+	t.Helper()
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: limit.Max}); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestStopOtherAccount(t *testing.T) {
@@ -346,5 +355,26 @@ func TestHiddenEnvironment(t *testing.T) {
 		if !probe.settled() {
 			t.Error("it counts as a member")
 		}
+	}
+}
+
+// TestSettledWithoutFiles: who cannot be looked at does not count as gone.
+func TestSettledWithoutFiles(t *testing.T) {
+	p := start(t, newLauncher(t), shell(t, "exec sleep 1000"))
+	own, err := readProc(p.PID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	probe := newTree(-1, p.tree.since, "no=such")
+	probe.unsure = []proc{own}
+	giveBack := takeFiles(t)
+	settled := probe.settled()
+	giveBack()
+	if settled {
+		t.Error("nobody could look, and it counts as none")
+	}
+	probe.unsure, probe.waiting = []proc{own}, executing
+	if !probe.settled() {
+		t.Error("it has another marker, and counts as a member")
 	}
 }
